@@ -1,0 +1,1 @@
+"""The kill, the write log and the crash states that are made from it."""

@@ -1,0 +1,1 @@
+"""The system inside the machine: boot states, SSH, the shell on the console."""

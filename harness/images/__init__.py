@@ -1,0 +1,1 @@
+"""Recipe to image: how a guest is made and kept in the cache."""

@@ -1,0 +1,169 @@
+"""What a file in vm-images/ may say: how a guest is made, started, reached and varied."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from harness.config import Spec, load
+from harness.errors import UsageError
+
+
+class GuestOs(StrEnum):
+    LINUX = "linux"
+    HURD = "hurd"
+
+
+class MachineRecipe(Spec):
+    """The QEMU machine."""
+
+    arch: Literal["i386", "x86_64"] = "x86_64"
+    machine: str = "pc"  #: QEMU's -machine
+    cpu: str = "qemu64"  #: QEMU's -cpu; a plain model, since `max` breaks guests under TCG
+    memory_mib: int = Field(default=256, ge=32, le=65536)
+    disk_bus: Literal["ide", "ahci", "virtio"] = "ide"  #: of the crashed disk and the root disk
+    nic: str | None = None  #: QEMU device name such as e1000; none for a guest without network
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    root_snapshot: bool = True  #: writes to the root disk go to a temporary overlay
+
+
+class BootRecipe(Spec):
+    """How long the guest may take and how its console announces itself."""
+
+    seconds: float = Field(gt=0)  #: until the shell answers, under TCG
+    shell: str  #: regular expression of the console's shell prompt or readiness line
+    cmdline: str = ""  #: kernel command line
+
+
+class SshAccess(Spec):
+    """SSH over the user-mode network; keys only."""
+
+    user: str = "root"
+    seconds: float = Field(default=15, gt=0)  #: from the shell to an answer, under TCG
+    key: Path | None = None  #: private key for a guest given by path; images made here bring one
+    host_key: Path | None = None  #: the guest's public host key, which is pinned
+
+
+class AccessRecipe(Spec):
+    """Ways into the guest.  The console is always there; SSH is used where it is given."""
+
+    ssh: SshAccess | None = None
+    scrollback: str = ""  #: console command that quiets kernel messages, if the guest needs one
+
+
+class CrashDisk(Spec):
+    """The disk that is crashed, as the guest sees it."""
+
+    device: str  #: /dev/sda, /dev/hd1
+    mountpoint: str = "/mnt"
+
+
+class Variant(Spec):
+    """One file system under test."""
+
+    fs: Literal["ext2", "ext3", "ext4"]  #: what mke2fs makes
+    title: str = ""
+    mkfs: tuple[str, ...] = ()  #: more arguments for mke2fs
+    mount_options: str = ""  #: Linux: mount -o
+    translator: str | None = None  #: Hurd: path of the ext2fs binary inside the guest
+    file: Path | None = None  #: Hurd: host file that is put there before the boot
+
+    @property
+    def journaled(self) -> bool:
+        return self.fs != "ext2"
+
+
+class _Recipe(Spec):
+    name: str
+    title: str
+    os: GuestOs
+    machine: MachineRecipe
+    boot: BootRecipe
+    access: AccessRecipe = AccessRecipe()
+    crash_disk: CrashDisk
+    prepare: tuple[str, ...] = ()  #: shell commands run once in the guest, before the workload
+    variants: dict[str, Variant] = Field(min_length=1)
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+            raise ValueError("a name has lower-case letters, digits, dots and dashes")
+        return name
+
+
+class ControlRecipe(_Recipe):
+    """A Linux guest that is a kernel and an initramfs made from Debian packages."""
+
+    kind: Literal["linux-control"]
+    suite: str = ""  #: Debian suite to take packages from; empty: the host's own
+    packages: tuple[str, ...]  #: packages whose programs go into the initramfs
+    kernel_package: str  #: package (or metapackage) of the kernel
+    programs: tuple[str, ...]  #: files of those packages that are kept, with their libraries
+    modules: tuple[str, ...]  #: kernel modules that are kept, with what they depend on
+
+
+class BootModule(Spec):
+    """A multiboot module: a host file and the arguments that gnumach's boot script sees."""
+
+    file: Path
+    args: str
+
+
+class MultibootRecipe(_Recipe):
+    """A GNU/Hurd guest given as files of the host, started by QEMU's multiboot loader."""
+
+    kind: Literal["multiboot"]
+    kernel: Path
+    modules: tuple[BootModule, ...] = Field(min_length=1)
+    root_image: Path
+    root_format: Literal["raw", "qcow2"] = "raw"
+    root_device: str = "hd0"
+
+
+Recipe = ControlRecipe | MultibootRecipe
+
+
+#: where recipes live: the folder vm-images/ beside the package
+RECIPES = Path(__file__).resolve().parents[2] / "vm-images"
+
+
+class _Kind(Spec, extra="ignore"):
+    """Only what tells the kinds apart, so that errors speak of one kind and not of all."""
+
+    kind: str
+
+
+_KINDS: dict[str, type[ControlRecipe] | type[MultibootRecipe]] = {
+    "linux-control": ControlRecipe,
+    "multiboot": MultibootRecipe,
+}
+
+
+def recipe_path(name: str, folder: Path = RECIPES) -> Path:
+    """The recipe file of a guest: a path that ends in .yaml as it is, else vm-images/NAME.yaml."""
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise UsageError(f"there is no guest {name!r}", hint=f"known guests: {known}")
+    return path
+
+
+def load_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
+    """The checked recipe of a guest; `UsageError` names file, line and cure.
+
+    Relative paths in a recipe count from its own folder.
+    """
+    path = recipe_path(name)
+    kind = load(path, _Kind, overrides).kind
+    if kind not in _KINDS:
+        raise UsageError(
+            f"{path}: kind {kind!r} is unknown", hint=f"known kinds: {', '.join(_KINDS)}"
+        )
+    return load(path, _KINDS[kind], overrides)

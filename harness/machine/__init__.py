@@ -1,0 +1,1 @@
+"""One QEMU process: its arguments, its life, QMP and the serial console."""

@@ -1,0 +1,1 @@
+"""Subscribers that turn events into a display, JSON lines, JUnit and HTML."""

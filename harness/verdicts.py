@@ -1,0 +1,64 @@
+"""The words in which hurdle judges; every later room uses these and no others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What an oracle says of a crash state."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    VOID = "VOID"  #: the fault did not land, or there was nothing to recover: proves nothing
+    INFRA = "INFRA"  #: QEMU, the host or a tool broke: says nothing about the file system
+
+
+class CrashModel(StrEnum):
+    """How a crash state came about; every figure in a report names its model."""
+
+    KILL = "kill"  #: the disk as SIGKILL of QEMU left it; no completed write is ever lost
+    PREFIX = "prefix"  #: base image plus the first N writes of the log
+    CUT = "cut"  #: one prefix that the scenario asked for by number
+
+
+class Oracle(StrEnum):
+    """The judges, weakest first.  design decision 4 and docs/oracles.md say what each claims."""
+
+    STRUCTURE = "structure"  #: after pure recovery a read-only full check finds no damage
+    BOOT = "boot"  #: an unattended boot (`e2fsck -p`) ends below 4 and mends only log and orphans
+    OBJECT = "object"  #: the scenario's objects are there with the fields that they must have
+
+
+class FindingClass(StrEnum):
+    """What a message of e2fsck means for a verdict."""
+
+    REPLAY = "replay"  #: the journal was replayed
+    ORPHAN = "orphan"  #: an inode that was unlinked while open was released
+    COUNTS = "counts"  #: global free counts in the superblock, which a mount recounts
+    FLAGS = "flags"  #: the superblock's flags kept recovery from starting by itself
+    DAMAGE = "damage"  #: structure that recovery should have left whole
+    NOTE = "note"  #: says something, means nothing for the verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One message of e2fsck, recognised.
+
+    `code` is a stable name such as `dangling-entry`; `text` is the message as it was printed.
+    """
+
+    code: str
+    kind: FindingClass
+    text: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one oracle says of one state, and why.  `reason` is one sentence for a person."""
+
+    oracle: Oracle
+    verdict: Verdict
+    reason: str
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,1 @@
+"""Scenario files and how their steps become commands in the guest."""
