@@ -85,6 +85,7 @@ class Commit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     entry: int  #: index of the log entry that holds it
     tid: int
+    seen: float | None = None  #: when the host saw it in the log, seconds since the run began
 
 
 class DiskLog(_Event):
@@ -119,6 +120,24 @@ class ObjectView(_Event):
     text: str
 
 
+class ObjectExpected(_Event):
+    """The two states in which the scenario lets an object be found; None means absent."""
+
+    kind: Literal["object-expected"] = "object-expected"
+    path: str
+    was: dict[str, str] | None  #: before the recorded steps
+    now: dict[str, str] | None  #: after them
+
+
+class StatesPlanned(_Event):
+    """How many states of a model will be judged, so that progress has a whole to refer to."""
+
+    kind: Literal["plan"] = "plan"
+    variant: str
+    model: CrashModel
+    states: int
+
+
 class FindingRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     code: str
@@ -137,6 +156,8 @@ class VerdictGiven(_Event):
     state: str
     reason: str
     evidence: str  #: path below the run's folder
+    #: log entries that the state holds; None: unknown, or the state is no prefix of the log
+    position: int | None = None
     findings: tuple[FindingRecord, ...] = ()
 
 
@@ -186,6 +207,8 @@ Event = Annotated[
     | OpDone
     | DiskLog
     | ObjectView
+    | ObjectExpected
+    | StatesPlanned
     | VerdictGiven
     | Compared
     | TextKept
