@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from harness.config import Spec
+from harness.errors import UsageError
 from harness.verdicts import CrashModel, Oracle, Verdict
 
 
@@ -84,11 +86,11 @@ class CreateMany(_Op):
 
 
 class Overwrite(_Op):
-    """New bytes over old ones in place; the file keeps its size."""
+    """New bytes over old ones in place; the file keeps its size.  `offset` is in bytes."""
 
     path: FsPath
-    offset: Size = 0
-    size: Size = Field(default=4096)
+    offset: Annotated[Size, Field(multiple_of=512)] = 0
+    size: Size = 4096
 
 
 class Truncate(_Op):
@@ -275,3 +277,25 @@ class Scenario(Spec):
     def crash_model(self) -> CrashModel:
         """What the last step makes: a live kill or an exact cut."""
         return CrashModel.KILL if self.steps[-1].name == "kill" else CrashModel.CUT
+
+
+def shipped_scenarios() -> list[Path]:
+    """The scenario files that come with hurdle, by name."""
+    return sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
+
+
+def scenario_path(name: str) -> Path:
+    """A scenario's file: a path as it is, else the shipped scenario of that name.
+
+    Raises `UsageError` that lists the shipped names.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return path
+    shipped = {each.stem: each for each in shipped_scenarios()}
+    if name not in shipped:
+        raise UsageError(
+            f"there is no scenario {name!r}",
+            hint=f"give a file, or one of: {', '.join(shipped)}",
+        )
+    return shipped[name]

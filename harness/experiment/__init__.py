@@ -1,0 +1,1 @@
+"""The main job: from an image to a verdict for each variant."""

@@ -1,0 +1,264 @@
+"""One variant from power on to SIGKILL: what is left is the evidence."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.crash.writelog import LogFollower
+from harness.deadline import Deadline
+from harness.disk import ext2
+from harness.disk.copy import sparse_copy
+from harness.disk.jbd2 import JournalMap, is_commit, journal_map
+from harness.errors import GuestError, InfraError
+from harness.events import CommandRan, OpDone, TextKept
+from harness.experiment.context import Context
+from harness.guest.guest import Guest
+from harness.guest.profile import profile_for
+from harness.images.recipe import Variant
+from harness.machine.qemu import Machine
+from harness.machine.spec import DiskSpec, spec_for
+from harness.workloads.ops import Commands, describe
+from harness.workloads.scenario import Step
+
+_OP_SECONDS = 60.0  # one operation under TCG; `create_many` of some hundred files needs about 10
+_COMMIT_SECONDS = 60.0  # twelve times the usual commit interval of 5 s
+_CUT_SECONDS = 120.0
+_SETTLE_SECONDS = 60.0
+_POLL = 0.05  # s between two looks at the log
+
+
+@dataclass(frozen=True)
+class OpRecord:
+    """An operation and the log positions (entries) that bracket it."""
+
+    index: int
+    text: str
+    log_before: int
+    log_after: int
+    acknowledges: bool  #: a sync: what came before it is acknowledged when it returns
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a crash left behind; everything that is judged is made from copies of these."""
+
+    variant: str
+    folder: Path
+    base: Path  #: the disk before the guest first saw it
+    killed: Path  #: the disk as SIGKILL left it
+    log: Path
+    ops: tuple[OpRecord, ...]
+    workload_from: int  #: log entries there were when the set-up had been synced
+    cut: int | None  #: the scenario's own cut, in writes
+
+
+@dataclass
+class _Run:
+    """A booted guest with the crashed disk mounted."""
+
+    context: Context
+    variant: str
+    guest: Guest
+    machine: Machine
+    follower: LogFollower
+    journal: JournalMap | None
+    commands: Commands
+
+    def operate(self, index: int, step: Step) -> OpRecord:
+        """Run one operation in the guest, bracketed by log positions."""
+        text, command = describe(step), self.commands.of(step)
+        before, began = self.follower.count(), self.context.bus.now
+        result = self.guest.run(command, timeout=self.context.seconds(_OP_SECONDS))
+        ended, after = self.context.bus.now, self.follower.count()
+        self.context.bus.emit(
+            OpDone(
+                variant=self.variant,
+                index=index,
+                op=text,
+                began=began,
+                ended=ended,
+                log_before=before,
+                log_after=after,
+                ok=result.rc == 0,
+                output=(result.out + result.err).strip(),
+            )
+        )
+        if result.rc != 0:
+            raise GuestError(
+                f"the operation `{text}` failed in the guest with exit code {result.rc}: "
+                f"{(result.err or result.out).strip()}",
+                hint=f"the guest ran: {command}",
+                console=self.guest.console_tail(),
+            )
+        return OpRecord(index, text, before, after, step.name == "sync")
+
+    def wait(self, step: Step, since: int) -> None:
+        """`after: 6s` or `after: commit`; the guest must stay alive meanwhile."""
+        if step.action != "commit":
+            # A wait of the scenario is time of the real world: the journal's timer counts it too.
+            self.guest.linger(step.action)
+            return
+        if self.journal is None:
+            raise GuestError(
+                f"{self.variant} has no journal, so no commit ends the step `after: commit`",
+                hint="use a duration, such as `after: 7s`, in scenarios for file systems like it",
+            )
+        deadline = self.context.deadline(_COMMIT_SECONDS)
+        self._until(deadline, lambda: self._committed(since), "a commit block in the write log")
+
+    def _committed(self, since: int) -> bool:
+        journal = self.journal
+        return journal is not None and any(
+            entry.index >= since and is_commit(self.follower.path, entry, journal)
+            for entry in self.follower.entries()
+        )
+
+    def until_write(self, count: int) -> bool:
+        """Wait until the log has `count` writes; False if they don't come."""
+        deadline = self.context.deadline(_CUT_SECONDS)
+        while not deadline.expired:
+            if self.follower.writes() >= count:
+                return True
+            self.guest.linger(_POLL)
+        return False
+
+    def _until(self, deadline: Deadline, reached: object, what: str) -> None:
+        while not deadline.expired:
+            if callable(reached) and reached():
+                return
+            self.guest.linger(_POLL)
+        raise GuestError(
+            f"{what} did not come within {self.context.seconds(_COMMIT_SECONDS):.0f} s",
+            hint="is the journal alive?  The console and the write log are in the run's folder",
+            console=self.guest.console_tail(),
+        )
+
+
+def crash(context: Context, variant: str) -> Evidence:
+    """Boot the guest, run the scenario's steps, kill QEMU.
+
+    Raises `InfraError` or `GuestError`; the disk, its base and the log stay in the run's folder.
+    """
+    scenario = context.request.scenario
+    folder = context.folder(variant)
+    with ExitStack() as stack:
+        run = stack.enter_context(_mounted_guest(context, variant, folder))
+        with context.phase(variant, "setup", f"{len(scenario.setup)} operations, then sync"):
+            for index, step in enumerate(scenario.setup):
+                run.operate(index - len(scenario.setup), step)
+            _settle(run)
+        workload_from = run.follower.count()
+        ops = _steps(run, workload_from)
+        *_, last = scenario.steps
+        cut = last.action if last.name == "at" else None
+        with context.phase(variant, "kill", describe(last)):
+            if cut is not None and not run.until_write(cut):
+                context.note(f"the log never reached write {cut}", variant=variant, warning=True)
+            run.machine.kill()
+        tail = run.guest.console_tail(60)
+        context.bus.emit(TextKept(variant=variant, title="console, last lines", text=tail))
+    return Evidence(
+        variant=variant,
+        folder=folder,
+        base=folder / "base.raw",
+        killed=folder / "killed.raw",
+        log=folder / "writes.log",
+        ops=tuple(ops),
+        workload_from=workload_from,
+        cut=cut,
+    )
+
+
+def _settle(run: _Run) -> None:
+    """Bring the set-up to the disk, so that the recorded steps start from a known state."""
+    mountpoint = run.context.request.recipe.crash_disk.mountpoint
+    command = profile_for(run.context.request.recipe).sync(mountpoint)
+    result = run.guest.run(command, timeout=run.context.seconds(_SETTLE_SECONDS))
+    if result.rc != 0:
+        raise GuestError(
+            f"`{command}` failed: {result.err.strip()}", console=run.guest.console_tail()
+        )
+
+
+def _steps(run: _Run, since: int) -> list[OpRecord]:
+    """The recorded steps up to the kill; each stretch of operations or waiting is a phase."""
+    ops: list[OpRecord] = []
+    for index, step in enumerate(run.context.request.scenario.steps[:-1]):
+        if step.is_operation:
+            with run.context.phase(run.variant, "workload", describe(step)):
+                ops.append(run.operate(index, step))
+        else:
+            with run.context.phase(run.variant, "wait", describe(step)):
+                run.wait(step, ops[-1].log_after if ops else since)
+    return ops
+
+
+@contextmanager
+def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
+    request = context.request
+    recipe, variant = request.recipe, request.recipe.variants[name]
+    with context.phase(name, "prepare", "file system and images"):
+        disk = _crash_disk(context, name, variant, folder)
+        spec = spec_for(
+            recipe, request.image, (disk,), variant=name, scratch=context.rundir.scratch
+        )
+        journal = journal_map(folder / "base.raw") if variant.journaled else None
+    with ExitStack() as stack:
+        with context.phase(name, "boot", f"{recipe.title}, {context.accel.name}"):
+            machine = Machine(spec, context.rundir, context.accel, name=f"qemu-{name}")
+            stack.enter_context(machine)
+            context.bus.emit(CommandRan(variant=name, what="QEMU", command=machine.command))
+            guest = Guest(machine, recipe, request.image)
+            guest.boot(context.deadline(_boot_seconds(context)))
+        follower = LogFollower(disk.log or folder / "writes.log")
+        profile = profile_for(recipe)
+        commands = Commands(profile, recipe.crash_disk.mountpoint, request.scenario.users)
+        with context.phase(name, "mount", recipe.crash_disk.device):
+            first = [*recipe.prepare]
+            first += [profile.add_user(u.name, u.uid, u.gid) for u in request.scenario.users]
+            first.append(
+                profile.mount(recipe.crash_disk.device, recipe.crash_disk.mountpoint, variant)
+            )
+            for command in first:
+                _must(guest, command, context.seconds(_OP_SECONDS))
+        yield _Run(context, name, guest, machine, follower, journal, commands)
+
+
+def _boot_seconds(context: Context) -> float:
+    recipe = context.request.recipe
+    ssh = recipe.access.ssh.seconds if recipe.access.ssh else 0.0
+    return recipe.boot.seconds + ssh
+
+
+def _must(guest: Guest, command: str, timeout: float) -> None:
+    result = guest.run(command, timeout=timeout)
+    if result.rc != 0:
+        raise GuestError(
+            f"the guest can't be prepared: `{command}` ended with {result.rc}: "
+            f"{(result.err or result.out).strip()}",
+            hint="`hurdle shell --guest NAME` opens the guest to try it by hand",
+            console=guest.console_tail(),
+        )
+
+
+def _crash_disk(context: Context, name: str, variant: Variant, folder: Path) -> DiskSpec:
+    """Make the file system; keep it as the base, and give the guest a copy that is logged."""
+    request = context.request
+    size = request.scenario.disk.size
+    free = shutil.disk_usage(folder).free
+    # Base, disk, and a log that in the worst case holds the disk's size in journal and home writes.
+    if free < 3 * size:
+        raise InfraError(
+            f"{folder} has {free >> 20} MiB free; this scenario may need {3 * size >> 20} MiB",
+            hint="free some space, or give --out a folder on a larger disk",
+        )
+    base, killed, log = folder / "base.raw", folder / "killed.raw", folder / "writes.log"
+    made = ext2.mkfs(base, request.scenario.disk, variant, request.recipe.os)
+    context.bus.emit(CommandRan(variant=name, what="mke2fs", command=made.command))
+    sparse_copy(base, killed)
+    log.write_bytes(b"")
+    return DiskSpec("crash", killed, "raw", request.recipe.machine.disk_bus, log=log)
