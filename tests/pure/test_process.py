@@ -57,18 +57,24 @@ def test_a_known_tool_that_is_missing_names_its_package(monkeypatch: pytest.Monk
 
 def test_a_service_runs_until_the_block_ends(tmp_path: Path) -> None:
     with Service(["sh", "-c", "echo up; exec sleep 60"], log=tmp_path / "log") as service:
+        assert _said(service, "up")
         assert service.poll() is None
         pid = service.pid
     assert not psutil.pid_exists(pid)
     assert service.output() == "up\n"
 
 
+def _said(service: Service, word: str) -> bool:
+    deadline = Deadline.after(5)
+    while word not in service.output() and not deadline.expired:
+        time.sleep(0.01)
+    return word in service.output()
+
+
 def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     argv = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
     with Service(argv, log=tmp_path / "log", grace=0.2) as service:
-        deadline = Deadline.after(5)
-        while "ready" not in service.output() and not deadline.expired:
-            time.sleep(0.01)
+        assert _said(service, "ready")
         pid = service.pid
     assert not psutil.pid_exists(pid)
 

@@ -1,0 +1,209 @@
+"""A run from request to report: every variant is crashed, judged and compared."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import __version__
+from harness.errors import Exit, GuestError, HurdleError, InfraError, UsageError
+from harness.events import (
+    Bus,
+    Compared,
+    Event,
+    Note,
+    ObjectExpected,
+    RunBegan,
+    RunEnded,
+    TextKept,
+    VerdictGiven,
+)
+from harness.experiment.context import Context, Request
+from harness.experiment.crash import crash
+from harness.experiment.expect import choose_variants, compare, exit_code, models_of
+from harness.experiment.judge import judge
+from harness.images.builders import find_image
+from harness.images.cache import Cache
+from harness.images.recipe import Recipe
+from harness.machine.accel import choose_accel
+from harness.machine.spec import spec_for
+from harness.oracles.selfcheck import selfcheck
+from harness.process import run as run_tool
+from harness.report.display import Display, timings_table
+from harness.report.html import write_all
+from harness.report.jsonl import JsonlWriter
+from harness.rundir import RunDir
+from harness.signals import Terminated
+from harness.verdicts import Oracle, Verdict
+from harness.workloads.scenario import Fields, Scenario
+
+RESULTS = "results.jsonl"
+
+
+def run_experiment(
+    scenario: Scenario,
+    recipe: Recipe,
+    *,
+    variant: str | None,
+    out: Path,
+    command: str,
+    force: bool = False,
+    timings: bool = False,
+) -> Exit:
+    """Run a scenario on a guest and write the report; the exit code says how it ended.
+
+    `out` is created; a folder that holds an earlier run is replaced only with `force`.
+    Raises `UsageError` before anything is started.  A guest or host that breaks later ends in the
+    report as INFRA, with what was seen until then.
+    """
+    variants = choose_variants(scenario, recipe, variant)
+    image = find_image(recipe, Cache.default())
+    _claim(out, force)
+    request = Request(scenario, recipe, image, variants, command)
+    seen: list[Event] = []
+    console = Console()
+    with RunDir(out) as rundir, JsonlWriter(rundir.out / RESULTS) as writer:
+        bus = Bus(time.monotonic)
+        bus.subscribe(writer)
+        bus.subscribe(seen.append)
+        with Display(console, rundir.out) as display:
+            bus.subscribe(display)
+            code = _guarded(request, bus, rundir, seen)
+    write_all(seen, rundir.out)
+    if timings:
+        console.print(timings_table(seen))
+    return code
+
+
+def _claim(out: Path, force: bool) -> None:
+    """Make sure that nothing but an earlier run is replaced, and that only when asked."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / RESULTS).is_file():
+        raise UsageError(f"{out} holds something else than a run", hint="give another --out")
+    if not force:
+        raise UsageError(f"{out} holds an earlier run", hint="--force replaces it; --out DIR keeps it")
+    shutil.rmtree(out)
+
+
+def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> Exit:
+    """Run, and end the stream of events whatever happens, so that every report has an ending."""
+    try:
+        code, message, hint = *_run(request, bus, rundir, seen), ""
+    except HurdleError as error:
+        code, message, hint = error.exit_code, str(error), error.hint or ""
+    except (KeyboardInterrupt, Terminated) as stop:
+        code = Exit.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else Exit.TERMINATED
+        bus.emit(RunEnded(exit_code=code, message="stopped from outside before the end", hint=""))
+        write_all(seen, rundir.out)
+        raise
+    bus.emit(RunEnded(exit_code=code, message=message, hint=hint))
+    return code
+
+
+def _run(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> tuple[Exit, str]:
+    scenario, recipe = request.scenario, request.recipe
+    probe = spec_for(recipe, request.image, ())
+    accel = choose_accel(recipe.machine.accel, probe, rundir)
+    bus.emit(_began(request, accel.name, accel.reason))
+    for each in scenario.objects:
+        bus.emit(ObjectExpected(path=each.path, was=_plain(each.was), now=_plain(each.now)))
+    context = Context(request, bus, rundir, accel)
+    with context.phase("", "self-check", "each oracle tells a good image from a bad one"):
+        selfcheck(rundir.scratch)
+    broken: list[HurdleError] = []
+    lines: list[Compared] = []
+    for variant in request.variants:
+        try:
+            judge(context, crash(context, variant))
+        except (GuestError, InfraError) as error:
+            broken.append(error)
+            _report_broken(context, variant, error)
+        given = [event for event in seen if isinstance(event, VerdictGiven)]
+        for line in compare(scenario, variant, given):
+            lines.append(line)
+            bus.emit(line)
+    if broken:
+        first = broken[0]
+        return first.exit_code, str(first) + (f"\n{first.hint}" if first.hint else "")
+    return exit_code(lines), _summary(lines)
+
+
+def _summary(lines: list[Compared]) -> str:
+    wrong = [line for line in lines if not line.ok]
+    if not wrong:
+        return "every verdict is the expected one"
+    first = wrong[0]
+    return (
+        f"{len(wrong)} of {len(lines)} expectations not met, first: {first.variant}, "
+        f"{first.oracle} over {first.model}: expected {first.expected}, found {first.found}"
+    )
+
+
+def _report_broken(context: Context, variant: str, error: HurdleError) -> None:
+    """A guest or host that broke: INFRA for every oracle that has not spoken, and the reason."""
+    context.bus.emit(Note(level="error", text=str(error), variant=variant))
+    if isinstance(error, GuestError) and error.console:
+        context.bus.emit(
+            TextKept(variant=variant, title="console when it broke", text=error.console)
+        )
+    for model in models_of(context.request.scenario):
+        for oracle in Oracle:
+            context.bus.emit(
+                VerdictGiven(
+                    verdict=Verdict.INFRA,
+                    oracle=oracle,
+                    scenario=context.request.scenario.name,
+                    guest=context.request.recipe.name,
+                    variant=variant,
+                    model=model,
+                    state="none",
+                    reason=str(error).splitlines()[0],
+                    evidence=f"logs/qemu-{variant}.log",
+                )
+            )
+
+
+def _began(request: Request, accel: str, reason: str) -> RunBegan:
+    recipe = request.recipe
+    return RunBegan(
+        run_id=uuid.uuid4().hex[:12],
+        scenario=request.scenario.name,
+        title=request.scenario.title,
+        guest=recipe.name,
+        guest_title=recipe.title,
+        os=str(recipe.os),
+        variants=request.variants,
+        accel=accel,
+        accel_reason=reason,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=request.command,
+        versions=_versions(request),
+    )
+
+
+def _versions(request: Request) -> dict[str, str]:
+    """What the verdicts depend on: hurdle, the host's tools, what the guest is made of."""
+    arch = request.recipe.machine.arch
+    asked: dict[str, Callable[[], str]] = {
+        "hurdle": lambda: __version__,
+        "python": platform.python_version,
+        "QEMU": lambda: run_tool([f"qemu-system-{arch}", "--version"]).stdout.splitlines()[0],
+        "e2fsprogs": lambda: run_tool(["e2fsck", "-V"]).stderr.splitlines()[0],
+    }
+    return {name: ask() for name, ask in asked.items()} | request.image.versions
+
+
+def _plain(fields: Fields | str) -> dict[str, str] | None:
+    if isinstance(fields, str):
+        return None
+    return {name: str(value) for name, value in fields.model_dump(exclude_none=True).items()}
+
+
