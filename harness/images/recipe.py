@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.config import Spec, load
 from harness.errors import UsageError
@@ -95,6 +95,21 @@ class _Recipe(Spec):
             raise ValueError("a name has lower-case letters, digits, dots and dashes")
         return name
 
+    @model_validator(mode="after")
+    def _disk_fits_bus(self) -> Self:
+        """Linux names a disk after its driver; a wrong name would only show after the boot."""
+        disk = self.crash_disk.device
+        virtio = self.machine.disk_bus == "virtio"
+        if self.os is GuestOs.LINUX and disk.startswith("/dev/vd") != virtio:
+            right = "/dev/vda" if virtio else "/dev/sda"
+            raise ValueError(
+                f"on the bus {self.machine.disk_bus} Linux calls its first disk {right}, not {disk}"
+                f": set crash_disk.device={right}"
+            )
+        if self.os is GuestOs.HURD and virtio:
+            raise ValueError("the Hurd drives no virtio disk: set machine.disk_bus to ide or ahci")
+        return self
+
 
 class ControlRecipe(_Recipe):
     """A Linux guest that is a kernel and an initramfs made from Debian packages."""
@@ -105,6 +120,7 @@ class ControlRecipe(_Recipe):
     kernel_package: str  #: package (or metapackage) of the kernel
     programs: tuple[str, ...]  #: files of those packages that are kept, with their libraries
     modules: tuple[str, ...]  #: kernel modules that are kept, with what they depend on
+    init: Path  #: the first program of the guest, a script
 
 
 class BootModule(Spec):
@@ -118,8 +134,9 @@ class MultibootRecipe(_Recipe):
     """A GNU/Hurd guest given as files of the host, started by QEMU's multiboot loader."""
 
     kind: Literal["multiboot"]
+    files: Path | None = None  #: folder from which the relative paths below count
     kernel: Path
-    modules: tuple[BootModule, ...] = Field(min_length=1)
+    modules: dict[str, BootModule] = Field(min_length=1)  #: in the order in which they start
     root_image: Path
     root_format: Literal["raw", "qcow2"] = "raw"
     root_device: str = "hd0"
@@ -158,12 +175,42 @@ def recipe_path(name: str, folder: Path = RECIPES) -> Path:
 def load_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     """The checked recipe of a guest; `UsageError` names file, line and cure.
 
-    Relative paths in a recipe count from its own folder.
+    Relative paths in a recipe count from its own folder, those in `overrides` from the current one.
     """
     path = recipe_path(name)
+    overrides = {key: _from_here(key, value) for key, value in (overrides or {}).items()}
     kind = load(path, _Kind, overrides).kind
     if kind not in _KINDS:
         raise UsageError(
             f"{path}: kind {kind!r} is unknown", hint=f"known kinds: {', '.join(_KINDS)}"
         )
-    return load(path, _KINDS[kind], overrides)
+    recipe: Recipe = _rooted(load(path, _KINDS[kind], overrides), path.absolute().parent)
+    return recipe
+
+
+# What a value of `--set` is a path for, by the last part of its key.
+_PATH_KEYS = frozenset({"file", "files", "host_key", "init", "kernel", "key", "root_image"})
+
+
+def _from_here(key: str, value: str) -> str:
+    is_path = key.rpartition(".")[2] in _PATH_KEYS and value
+    return str(Path(value).expanduser().absolute()) if is_path else value
+
+
+def _rooted(value: Any, base: Path) -> Any:
+    """`value` with every relative path in it made absolute, counted from `base`.
+
+    A model with a field `files` moves the base for all that is inside it.
+    """
+    if isinstance(value, Path):
+        return base / value.expanduser()
+    if isinstance(value, Spec):
+        inside = getattr(value, "files", None)
+        base = base / inside.expanduser() if inside else base
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return value.model_copy(update={k: _rooted(v, base) for k, v in fields.items()})
+    if isinstance(value, dict):
+        return {key: _rooted(item, base) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_rooted(item, base) for item in value)
+    return value

@@ -1,0 +1,329 @@
+"""Images by content: found again when nothing that they are made from has changed.
+
+    CACHE/images/NAME/KEY/manifest.json     what an image is, with the hash of each of its files
+    CACHE/locks/NAME.lock                   held by whoever builds NAME
+    CACHE/debian/                           packages as they were downloaded, and apt's lists
+
+An image appears under its final name by one rename, so a build that was killed leaves none.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import Field, ValidationError
+
+from harness.config import Spec
+from harness.errors import InfraError, UsageError
+from harness.images.image import BootFiles, Image, RootDisk, SshKeys
+
+Progress = Callable[[str], None]
+
+_MANIFEST = "manifest.json"
+_DRAFT = ".draft-"
+_WAIT = 1800.0  # seconds for another builder: a guest from source takes half an hour
+
+
+class FileRecord(Spec):
+    size: int
+    sha256: str
+
+
+class ModuleRecord(Spec):
+    file: str
+    args: str
+
+
+class InjectRecord(Spec):
+    file: str
+    guest_path: str
+
+
+class Manifest(Spec):
+    """An image on paper.  File names are relative to the image's folder."""
+
+    name: str
+    key: str  #: hash of everything that the image was made from
+    made_from: str  #: hash of what the recipe alone says, to find the image without a network
+    built: str  #: ISO 8601, UTC
+    kernel: str
+    cmdline: str = ""
+    initrd: str | None = None
+    modules: tuple[ModuleRecord, ...] = ()
+    root: str | None = None
+    root_format: str = "raw"
+    inject: tuple[InjectRecord, ...] = ()
+    private_key: str | None = None
+    host_key: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, FileRecord] = Field(default_factory=dict)
+
+    def image(self, folder: Path) -> Image:
+        """The image whose files lie in `folder`."""
+        return Image(
+            name=self.name,
+            key=self.key,
+            folder=folder,
+            boot=BootFiles(
+                kernel=folder / self.kernel,
+                cmdline=self.cmdline,
+                initrd=folder / self.initrd if self.initrd else None,
+                modules=tuple((folder / module.file, module.args) for module in self.modules),
+            ),
+            root=RootDisk(
+                folder / self.root,
+                self.root_format,
+                tuple((folder / item.file, item.guest_path) for item in self.inject),
+            )
+            if self.root
+            else None,
+            ssh=SshKeys(folder / self.private_key, folder / self.host_key)
+            if self.private_key and self.host_key
+            else None,
+            versions=dict(self.versions),
+        )
+
+
+@dataclass(frozen=True)
+class CachedImage:
+    """A line of `hurdle image list`.  `current` is the one that a run takes."""
+
+    name: str
+    key: str
+    size_bytes: int
+    built: str  #: ISO 8601, UTC; empty if the manifest can't be read
+    current: bool
+    problem: str = ""  #: what is wrong with it; empty if nothing
+
+
+def now() -> str:
+    """The time as manifests have it; with microseconds, since builds are sorted by it."""
+    return datetime.now(UTC).isoformat()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Size and hash of every file below `folder`."""
+    return {
+        str(path.relative_to(folder)): FileRecord(size=path.stat().st_size, sha256=file_hash(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _MANIFEST
+    }
+
+
+class Cache:
+    """The folder of images.  Safe to use from several processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def default(cls) -> Cache:
+        """HURDLE_CACHE, else XDG_CACHE_HOME/hurdle, else ~/.cache/hurdle."""
+        chosen = os.environ.get("HURDLE_CACHE")
+        if chosen:
+            return cls(Path(chosen).absolute())
+        base = os.environ.get("XDG_CACHE_HOME")
+        return cls((Path(base) if base else Path.home() / ".cache").absolute() / "hurdle")
+
+    def find(
+        self, name: str, *, key: str | None = None, made_from: str | None = None
+    ) -> Image | None:
+        """The newest image of that name, of that key and made from that recipe where given.
+
+        Sizes of all files are checked, hashes are not (`verify` does).  Raises `InfraError` for an
+        image that is damaged.
+        """
+        for folder, manifest in self._entries(name):
+            if isinstance(manifest, str):
+                if key in (None, folder.name):
+                    raise _damaged(name, manifest)
+                continue
+            if key not in (None, manifest.key) or made_from not in (None, manifest.made_from):
+                continue
+            problem = _check(folder, manifest, hashes=False)
+            if problem:
+                raise _damaged(name, problem)
+            return manifest.image(folder)
+        return None
+
+    def list(self, *, verify: bool = False) -> tuple[CachedImage, ...]:
+        """All images, by name and then newest first; `verify` reads every file (seconds a GB)."""
+        result = []
+        images = self.root / "images"
+        for named in sorted(images.iterdir()) if images.is_dir() else []:
+            for number, (folder, manifest) in enumerate(self._entries(named.name)):
+                broken = isinstance(manifest, str)
+                result.append(
+                    CachedImage(
+                        name=named.name,
+                        key=folder.name,
+                        size_bytes=_size(folder),
+                        built="" if isinstance(manifest, str) else manifest.built,
+                        current=number == 0 and not broken,
+                        problem=manifest
+                        if isinstance(manifest, str)
+                        else _check(folder, manifest, hashes=verify),
+                    )
+                )
+        return tuple(result)
+
+    def remove(self, name: str, *, key: str | None = None) -> int:
+        """Remove the images of that name (or the one of that key); the bytes that were freed.
+
+        A guest that runs from one keeps its open files.  Raises `UsageError` if there is none.
+        """
+        freed = 0
+        folders = [folder for folder, _ in self._entries(name) if key in (None, folder.name)]
+        if not folders:
+            known = ", ".join(sorted({image.name for image in self.list()})) or "nothing"
+            raise UsageError(f"the cache has no image {name!r}", hint=f"it has: {known}")
+        with self._locked(name, lambda _: None):
+            for folder in folders:
+                freed += _size(folder)
+                # Away from its name first: whoever looks never sees half an image.
+                doomed = folder.with_name(f"{_DRAFT}{folder.name}-{os.getpid()}")
+                folder.rename(doomed)
+                shutil.rmtree(doomed)
+        return freed
+
+    @contextmanager
+    def building(self, name: str, progress: Progress) -> Iterator[Path]:
+        """A folder to build an image in, and the right to be the only one who does.
+
+        Waits for another builder of the same name.  The folder is removed at the end unless
+        `publish` took it.  Raises `InfraError` when the cache can't be written.
+        """
+        with self._locked(name, progress):
+            home = self.root / "images" / name
+            try:
+                home.mkdir(parents=True, exist_ok=True)
+                for left in home.glob(f"{_DRAFT}*"):  # of a builder that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=home))
+            except OSError as exc:
+                raise _unwritable(self.root, exc) from exc
+            try:
+                yield draft
+            except OSError as exc:
+                if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise _unwritable(self.root, exc) from exc
+                raise
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+                if not any(home.iterdir()):
+                    home.rmdir()
+
+    def publish(self, draft: Path, manifest: Manifest) -> Image:
+        """Make the files in `draft` an image of the cache, at once and wholly.
+
+        Fills in `manifest.files`.  To be called inside `building`; an image of the same key, which
+        can only be a damaged one, is replaced.
+        """
+        manifest = manifest.model_copy(update={"files": record_files(draft)})
+        with (draft / _MANIFEST).open("w") as stream:
+            stream.write(manifest.model_dump_json(indent=2) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        final = draft.parent / manifest.key
+        if final.exists():
+            final.rename(draft.parent / f"{_DRAFT}{manifest.key}-{os.getpid()}")
+        draft.chmod(0o755)
+        draft.rename(final)
+        return manifest.image(final)
+
+    @contextmanager
+    def _locked(self, name: str, progress: Progress) -> Iterator[None]:
+        path = self.root / "locks" / f"{name}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                progress(f"another hurdle builds {name}; waiting for it")
+                lock.acquire(timeout=_WAIT)
+        except Timeout as exc:
+            raise InfraError(
+                f"another hurdle has held {path} for {_WAIT:.0f} s",
+                hint=f"see who holds it: fuser {path}",
+            ) from exc
+        except OSError as exc:
+            raise _unwritable(self.root, exc) from exc
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _entries(self, name: str) -> tuple[tuple[Path, Manifest | str], ...]:
+        """The folders of an image, newest first, each with its manifest or what is wrong with it.
+
+        One that can't be read is first: it hides nothing and must not be hidden.
+        """
+        home = self.root / "images" / name
+        folders = sorted(home.iterdir()) if home.is_dir() else ()
+        found = tuple(
+            (folder, _read_manifest(folder))
+            for folder in folders
+            if not folder.name.startswith(_DRAFT)
+        )
+        return tuple(
+            sorted(found, key=lambda e: "~" if isinstance(e[1], str) else e[1].built, reverse=True)
+        )
+
+
+def _read_manifest(folder: Path) -> Manifest | str:
+    try:
+        manifest = Manifest.model_validate_json((folder / _MANIFEST).read_text())
+    except (OSError, ValidationError, UnicodeDecodeError) as exc:
+        return f"{folder / _MANIFEST} can't be read: {str(exc).splitlines()[0]}"
+    if manifest.key != folder.name:
+        return f"{folder / _MANIFEST} belongs to another image, {manifest.key}"
+    return manifest
+
+
+def _check(folder: Path, manifest: Manifest, *, hashes: bool) -> str:
+    """What is wrong with the image's files, or nothing."""
+    for name, record in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing"
+        if path.stat().st_size != record.size:
+            return f"{path} has {path.stat().st_size} bytes, not {record.size}"
+        if hashes and file_hash(path) != record.sha256:
+            return f"{path} has changed: its SHA-256 is not {record.sha256}"
+    return ""
+
+
+def _size(folder: Path) -> int:
+    """Bytes that the folder takes on disk (holes of a sparse root image take none)."""
+    return sum(p.lstat().st_blocks * 512 for p in folder.rglob("*") if p.is_file())
+
+
+def _damaged(name: str, problem: str) -> InfraError:
+    return InfraError(
+        f"the image {name} in the cache is damaged: {problem}",
+        hint=f"hurdle image rm {name} && hurdle image build {name}",
+    )
+
+
+def _unwritable(root: Path, exc: OSError) -> InfraError:
+    return InfraError(
+        f"can't write the image cache {root}: {exc.strerror}",
+        hint="free some space there (hurdle image rm NAME), or set HURDLE_CACHE to another folder",
+    )
