@@ -1,0 +1,278 @@
+"""The run as it goes on: a live display on a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from harness.events import (
+    Compared,
+    Event,
+    Note,
+    ObjectView,
+    OpDone,
+    PhaseBegan,
+    PhaseEnded,
+    RunBegan,
+    RunEnded,
+    StatesPlanned,
+    VerdictGiven,
+)
+from harness.report.model import build
+from harness.report.tables import STYLES, result_table, timings_table
+from harness.report.text import clean_line, counted, duration
+from harness.report.view import Ending, Report
+from harness.verdicts import CrashModel, Oracle, Verdict
+
+__all__ = ["Display", "timings_table"]
+
+_NAMED = 3  #: failing states named for each variant, model and oracle; the rest are counted
+_HEARTBEAT = 10.0  #: seconds between two lines of progress where there is no live display
+
+_Key = tuple[str, CrashModel, Oracle]
+
+
+class Display:
+    """Subscriber that shows a run to a person.
+
+    On a terminal the last lines are live; with no terminal, or with CI in the environment, every
+    line is whole, has the seconds since the run began in front and is never written again.  As a
+    context manager it gives the terminal back however the run ends.
+    """
+
+    def __init__(
+        self, console: Console, out: Path | None = None, *, live: bool | None = None
+    ) -> None:
+        self._console = console
+        self._page = out / "report.html" if out else None
+        wanted = console.is_terminal and not os.environ.get("CI") if live is None else live
+        self._live = Live(_Now(self), console=console, refresh_per_second=8, transient=True)
+        self._is_live = wanted
+        self._started = False
+        self._events: list[Event] = []
+        self._now = 0.0
+        self._clock = console.get_time
+        self._seen_at = self._clock()
+        self._phase: PhaseBegan | None = None
+        self._planned: dict[tuple[str, CrashModel], int] = {}
+        self._judged: dict[tuple[str, CrashModel], set[str]] = {}
+        self._counts: Counter[tuple[str, Verdict]] = Counter()
+        self._failed: Counter[_Key] = Counter()
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live lines away; the lines above them stay."""
+        if self._started:
+            self._live.stop()
+            self._started = False
+
+    def __call__(self, event: Event) -> None:
+        self._events.append(event)
+        self._now = max(self._now, event.t)
+        self._seen_at = self._clock()
+        if isinstance(event, RunBegan) and self._is_live and not self._started:
+            self._live.start()
+            self._started = True
+        self._take(event)
+        if isinstance(event, RunEnded):
+            self.close()
+            self._finish(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case RunBegan():
+                self._run(event)
+            case PhaseBegan():
+                self._begin(event)
+            case PhaseEnded():
+                self._end(event)
+            case OpDone():
+                self._op(event)
+            case ObjectView() if event.model is not CrashModel.PREFIX:
+                self._object(event)
+            case StatesPlanned():
+                self._planned[event.variant, event.model] = event.states
+            case VerdictGiven():
+                self._verdict(event)
+            case Compared() if not event.ok:
+                self._surprise(event)
+            case Note():
+                style = {"warning": "yellow", "error": "bold red"}.get(event.level, "")
+                self._line(f"{event.level}: {clean_line(event.text)}", event.variant, style)
+            case _:
+                pass  # for the report, not for a passer-by
+
+    # What each event says.
+
+    def _run(self, event: RunBegan) -> None:
+        self._line(f"{event.title}: {event.scenario} on {event.guest_title}", style="bold")
+        reason = f" ({event.accel_reason})" if event.accel_reason else ""
+        self._line(f"accelerator {event.accel}{reason}; variants {', '.join(event.variants)}")
+
+    def _begin(self, event: PhaseBegan) -> None:
+        self._phase = event
+        if not self._is_live:
+            # A job that hangs here must show in its log where it hangs.
+            detail = f": {event.detail}" if event.detail else ""
+            self._line(f"{event.phase} …{detail}", event.variant, "dim")
+
+    def _end(self, event: PhaseEnded) -> None:
+        word = "took" if event.ok else "failed after"
+        if self._phase and self._phase.phase == event.phase:
+            self._phase = None
+        text = f"{event.phase} {word} {duration(event.seconds)}"
+        if event.phase == "judge":
+            text += f": {self._tally(event.variant)}"
+        self._line(text, event.variant, "" if event.ok else "bold red")
+
+    def _op(self, event: OpDone) -> None:
+        # A workload of ten thousand files is one story, not ten thousand lines.
+        if not event.ok:
+            said = f": {event.output}" if event.output else ""
+            self._line(f"operation {event.index} failed: {event.op}{said}", event.variant, "red")
+        elif event.index < 10:
+            self._line(f"  {event.op}  ({duration(event.ended - event.began)})", event.variant)
+
+    def _object(self, event: ObjectView) -> None:
+        fields = {name.lower(): value for name, value in event.fields.items()}
+        about = [fields.get("type", ""), f"mode {fields['mode']}" if "mode" in fields else ""]
+        what = ", ".join(word for word in about if word) if event.present else "absent"
+        self._line(f"{event.path} {event.when} recovery: {what or 'there'}", event.variant)
+
+    def _verdict(self, event: VerdictGiven) -> None:
+        key = (event.variant, event.model, event.oracle)
+        self._judged.setdefault(key[:2], set()).add(event.state)
+        self._counts[event.variant, event.verdict] += 1
+        if event.verdict in (Verdict.FAIL, Verdict.INFRA):
+            self._failed[key] += 1
+            if self._failed[key] <= _NAMED:
+                text = f"{event.verdict} {event.oracle} at {event.state}: {event.reason}"
+                self._line(text, event.variant, STYLES[event.verdict])
+            elif self._failed[key] == _NAMED + 1:
+                self._line(f"… more {event.oracle} on {event.model} follow", event.variant, "dim")
+        elif event.model is not CrashModel.PREFIX:
+            text = f"{event.verdict} {event.oracle} at {event.state}: {event.reason}"
+            self._line(text, event.variant, STYLES[event.verdict])
+        if not self._is_live and event.t - self._last_line >= _HEARTBEAT:
+            self._line(self._tally(event.variant), event.variant)
+
+    def _surprise(self, event: Compared) -> None:
+        self._line(
+            f"unexpected: {event.oracle} on {event.model} is {event.found}, "
+            f"expected {event.expected} ({counted(event.states, 'state')})",
+            event.variant,
+            "bold red",
+        )
+
+    def _tally(self, variant: str) -> str:
+        """`judged 96 of 143 states: 250 PASS, 3 FAIL`."""
+        done = sum(len(states) for key, states in self._judged.items() if key[0] == variant)
+        whole = sum(count for key, count in self._planned.items() if key[0] == variant)
+        counts = [(str(v), self._counts[variant, v]) for v in Verdict]
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        of = f" of {whole}" if whole else ""
+        return f"judged {done}{of} states: {said or 'no verdict yet'}"
+
+    # How it is put out.
+
+    def _line(self, text: str, variant: str = "", style: str = "") -> None:
+        self._last_line = self._now
+        prefix = f"{variant}: " if variant else ""
+        line = clean_line(prefix) + (" " if prefix else "") + _indented(text)
+        stamp = f"{self._now:8.1f} s  "
+        if not self._is_live:
+            # One event, one line: what a log viewer or grep wants, however narrow the console is.
+            self._console.print(Text(stamp + line), soft_wrap=True, highlight=False)
+            return
+        table = Table.grid(padding=0)
+        table.add_column(width=len(stamp), no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row(Text(stamp, style="dim"), Text(line, style=style))
+        self._console.print(table)
+
+    def status(self) -> RenderableType:
+        """The live lines: variant, phase with its elapsed time, states judged."""
+        now = self._now + (self._clock() - self._seen_at)
+        phase = self._phase
+        if phase is None:
+            return Spinner("dots", Text(f"{duration(now)}", style="dim"))
+        detail = f" · {clean_line(phase.detail)}" if phase.detail else ""
+        head = Text.assemble(
+            (clean_line(phase.variant), "bold cyan"),
+            f"  {clean_line(phase.phase)} {duration(now - phase.t)}",
+            (detail, "dim"),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+        lines: list[RenderableType] = [Spinner("dots", head)]
+        if any(key[0] == phase.variant for key in self._judged):
+            lines.append(Text(f"  {self._tally(phase.variant)}", no_wrap=True, overflow="ellipsis"))
+        return Group(*lines)
+
+    def _finish(self, end: RunEnded) -> None:
+        report = build(self._events)
+        if report.cells:
+            self._console.print()
+            self._console.print(result_table(report))
+        self._console.print()
+        for text, style in _last_words(report, end, self._page):
+            # Soft wrap keeps commands and paths in one piece for the clipboard.
+            self._console.print(
+                Text(text, style=style), soft_wrap=not self._is_live, highlight=False
+            )
+
+
+class _Now:
+    """Renders the display's state at each refresh, so that elapsed times go on by themselves."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._display.status()
+
+
+def _indented(text: str) -> str:
+    """`text` on one line; the space in front of it, if any, is kept."""
+    return " " * (len(text) - len(text.lstrip(" "))) + clean_line(text)
+
+
+def _last_words(report: Report, end: RunEnded, page: Path | None) -> Sequence[tuple[str, str]]:
+    """What happened, where the report is, what to type next."""
+    good = report.ending is Ending.OK
+    lines = []
+    if report.caveat:
+        lines.append((report.caveat, "yellow"))
+    lines.append((clean_line(report.headline), "bold" if good else "bold red"))
+    if end.message and clean_line(end.message).rstrip(".") not in clean_line(report.headline):
+        lines.append((clean_line(end.message), ""))
+    if page is not None:
+        lines.append((f"report: {page}", ""))
+    hint = clean_line(end.hint)
+    if not hint and not good:
+        evidence = [item.evidence for v in report.variants for item in v.failures if item.evidence]
+        hint = f"look at {clean_line(evidence[0])}" if evidence else ""
+    if hint:
+        lines.append((f"next: {hint}", "bold"))
+    return lines

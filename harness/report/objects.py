@@ -1,0 +1,125 @@
+"""Watched objects before and after recovery, field by field, against what the scenario says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.events import Event, ObjectExpected, ObjectView
+from harness.report.view import FieldRow, ObjectPair
+from harness.verdicts import CrashModel
+
+# debugfs says User and Group where a scenario says uid and gid.
+_ALIASES = {"user": "uid", "group": "gid", "blocks": "blockcount", "fast_link_dest": "target"}
+_LABELS = {"uid": "User", "gid": "Group", "acl": "File ACL", "blockcount": "Blockcount"}
+_ORDER = (
+    *("inode", "type", "mode", "uid", "gid", "links", "size", "blockcount", "target", "flags"),
+    *("generation", "version", "acl", "translator", "ctime", "atime", "mtime", "crtime", "dtime"),
+)
+_ABSENT = "—"
+
+
+def object_pairs(events: Sequence[Event], variant: str) -> tuple[ObjectPair, ...]:
+    """The views of one variant's objects, paired; those of a live kill come first."""
+    expected = {event.path: event for event in events if isinstance(event, ObjectExpected)}
+    views: dict[tuple[CrashModel, str, str], dict[str, ObjectView]] = {}
+    for event in events:
+        if isinstance(event, ObjectView) and event.variant == variant:
+            views.setdefault((event.model, event.state, event.path), {})[event.when] = event
+    pairs = [_pair(key, pair, expected.get(key[2])) for key, pair in views.items()]
+    return tuple(sorted(pairs, key=lambda pair: list(CrashModel).index(pair.model)))
+
+
+def _pair(
+    key: tuple[CrashModel, str, str],
+    pair: Mapping[str, ObjectView],
+    expected: ObjectExpected | None,
+) -> ObjectPair:
+    before, after = pair.get("before"), pair.get("after")
+    standing, ok = _standing(after, expected)
+    wanted = expected.now if expected else None
+    if ok and standing.startswith("as before"):
+        wanted = expected.was if expected else None
+    return ObjectPair(
+        *key,
+        before=_fields(before),
+        after=_fields(after),
+        before_text=before.text if before else "",
+        after_text=after.text if after else "",
+        rows=_rows(_fields(before), _fields(after), wanted),
+        standing=standing,
+        ok=ok,
+    )
+
+
+def _fields(view: ObjectView | None) -> dict[str, str] | None:
+    """A view's fields by canonical name; empty when the object is absent."""
+    if view is None or not view.present:
+        return None if view is None else {}
+    return {_name(name): value.strip() for name, value in view.fields.items()}
+
+
+def _name(name: str) -> str:
+    plain = name.strip().lower().replace(" ", "_")
+    return _ALIASES.get(plain, plain)
+
+
+def same(name: str, value: str, expected: str) -> bool:
+    """Whether two values of a field mean the same, such as modes 775 and 0775."""
+    value, expected = value.strip(), expected.strip()
+    if name == "mode":
+        # debugfs shows permission bits only; a raw mode has the type in front of them.
+        return value.lstrip("0")[-4:].lstrip("0") == expected.lstrip("0")[-4:].lstrip("0")
+    if value.isdigit() and expected.isdigit():
+        return value.lstrip("0") == expected.lstrip("0")
+    return value.strip('"') == expected.strip('"')
+
+
+def _matches(fields: Mapping[str, str], expected: Mapping[str, str] | None) -> bool:
+    if expected is None:
+        return not fields
+    wanted = {_name(name): value for name, value in expected.items()}
+    return bool(fields) and all(
+        name not in fields or same(name, fields[name], value) for name, value in wanted.items()
+    )
+
+
+def _standing(after: ObjectView | None, expected: ObjectExpected | None) -> tuple[str, bool | None]:
+    fields = _fields(after)
+    if fields is None:
+        return "not looked at after recovery", None
+    if expected is None:
+        return ("there after recovery" if fields else "absent after recovery"), None
+    if _matches(fields, expected.now):
+        return "as after the workload", True
+    if _matches(fields, expected.was):
+        return "as before the workload", True
+    if not fields:
+        return "absent, as neither before nor after the workload", False
+    return "as neither before nor after the workload", False
+
+
+def _rows(
+    before: Mapping[str, str] | None,
+    after: Mapping[str, str] | None,
+    expected: Mapping[str, str] | None,
+) -> tuple[FieldRow, ...]:
+    left, right = before or {}, after or {}
+    wanted = {_name(name): value for name, value in (expected or {}).items()}
+    names = dict.fromkeys((*right, *left, *(wanted if before or after else ())))
+    ranked = sorted(names, key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
+    rows = []
+    for name in ranked:
+        old, new, want = left.get(name, ""), right.get(name, ""), wanted.get(name)
+        rows.append(
+            FieldRow(
+                name=_LABELS.get(name, name.replace("_", " ").capitalize()),
+                before=old or _ABSENT,
+                after=new or _ABSENT,
+                expected=want,
+                changed=before is not None and after is not None and old != new,
+                odd=(name == "type" and "bad type" in old)
+                or (name == "mode" and old != "" and not old.strip("0")),
+                wrong=want is not None and after is not None and not same(name, new, want),
+            )
+        )
+    return tuple(rows)
