@@ -37,7 +37,10 @@ def made_from(recipe: ControlRecipe) -> str:
         mode="json", include={"suite", "packages", "kernel_package", "programs", "modules"}
     )
     parts["arch"] = recipe.machine.arch
-    parts["init"] = file_hash(recipe.init)
+    parts["overlay"] = [
+        (entry.path, entry.mode, hashlib.sha256(entry.data).hexdigest())
+        for entry in initramfs.overlay(recipe.overlay)
+    ]
     parts["builder"] = [file_hash(Path(__file__)), file_hash(Path(initramfs.__file__))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -131,13 +134,14 @@ def _assemble(recipe: ControlRecipe, tree: Path, draft: Path) -> dict[str, str]:
     host_key = Ed25519PrivateKey.generate()
     user_key = Ed25519PrivateKey.generate()
     entries = [
-        *_base(recipe.init.read_bytes()),
+        *_base(),
+        *initramfs.overlay(recipe.overlay),
         *initramfs.programs(tree, recipe.programs),
         *(initramfs.file(f"usr/lib/modules/{m.name}.ko", m.data) for m in modules),
         initramfs.file(
             "usr/lib/modules/order", "".join(f"{m.name}.ko\n" for m in modules).encode()
         ),
-        initramfs.file("etc/dropbear/dropbear_ed25519_host_key", dropbear_key(host_key), 0o600),
+        initramfs.file("etc/ssh/ssh_host_ed25519_key", _private(host_key), 0o600),
         initramfs.folder("root/.ssh", 0o700),
         initramfs.file("root/.ssh/authorized_keys", _public(user_key) + b"\n", 0o600),
     ]
@@ -173,8 +177,8 @@ def unpacked_kernel(bzimage: bytes) -> bytes:
     return kernel if initramfs.has_pvh_entry(kernel) else bzimage
 
 
-def _base(init: bytes) -> list[Entry]:
-    """The files that no package brings."""
+def _base() -> list[Entry]:
+    """The folders and links that no package brings."""
     return [
         initramfs.folder("root", 0o700),
         initramfs.folder("tmp", 0o1777),
@@ -184,22 +188,11 @@ def _base(init: bytes) -> list[Entry]:
         # The kernel opens it for the first program before anything mounted /dev.
         initramfs.device("dev/console", 5, 1),
         initramfs.link("usr/bin/sh", "busybox"),
-        initramfs.file("init", init, 0o755),
-        initramfs.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
-        initramfs.file("etc/group", b"root:x:0:\ntty:x:5:\n"),
-        initramfs.file("etc/shells", b"/bin/sh\n"),
     ]
 
 
-def dropbear_key(key: Ed25519PrivateKey) -> bytes:
-    """A host key in dropbear's own format: type, length, private and public half (buf_put_ed25519).
-
-    Written here so that no program of the guest has to run on the host.
-    """
-    kind = b"ssh-ed25519"
-    private = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return struct.pack(">I", len(kind)) + kind + struct.pack(">I", 64) + private + public
+def _private(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def _public(key: Ed25519PrivateKey) -> bytes:

@@ -87,6 +87,19 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
     return list(result.values())
 
 
+def overlay(source: Path) -> list[Entry]:
+    """The files below a folder of the host; a file that its owner may run is a program."""
+    return [
+        file(
+            str(path.relative_to(source)),
+            path.read_bytes(),
+            0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644,
+        )
+        for path in sorted(source.rglob("*"))
+        if path.is_file()
+    ]
+
+
 def merged(path: str) -> str:
     """`path` as the merged /usr has it: lib/x is usr/lib/x."""
     return f"usr/{path}" if path.split("/", 1)[0] in _MERGED else path
@@ -118,7 +131,11 @@ def programs(root: Path, paths: Iterable[str]) -> list[Entry]:
     Raises `UsageError` for a program or library that no unpacked package has.
     """
     found: dict[str, Entry] = {}
-    queue = [(path.lstrip("/"), "the recipe's `programs`") for path in paths]
+    queue = [
+        (path, "the recipe's `programs`")
+        for pattern in paths
+        for path in _matching(root, pattern.lstrip("/"))
+    ]
     while queue:
         path, wanted_by = queue.pop(0)
         if merged(path) in found:
@@ -133,6 +150,15 @@ def programs(root: Path, paths: Iterable[str]) -> list[Entry]:
         found[merged(path)] = file(merged(path), data, 0o755)
         queue += [(_library(root, name), path) for name in needed(data)]
     return list(found.values())
+
+
+def _matching(root: Path, pattern: str) -> list[str]:
+    """A plain path as it is; a pattern as the files below `root` that it matches, maybe none."""
+    if "*" not in pattern:
+        return [pattern]
+    usual, other = merged(pattern), merged(pattern).removeprefix("usr/")
+    found = {path for spelling in (usual, other) for path in root.glob(spelling)}
+    return sorted(str(path.relative_to(root)) for path in found)
 
 
 def _library(root: Path, name: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.config import Spec, load
 from harness.errors import UsageError
+from harness.images.source.spec import ArchiveRecipe, Component, RootRecipe
 
 
 class GuestOs(StrEnum):
@@ -118,9 +119,10 @@ class ControlRecipe(_Recipe):
     suite: str = ""  #: Debian suite to take packages from; empty: the host's own
     packages: tuple[str, ...]  #: packages whose programs go into the initramfs
     kernel_package: str  #: package (or metapackage) of the kernel
-    programs: tuple[str, ...]  #: files of those packages that are kept, with their libraries
+    #: files of those packages that are kept, with their libraries; a pattern with * may match none
+    programs: tuple[str, ...]
     modules: tuple[str, ...]  #: kernel modules that are kept, with what they depend on
-    init: Path  #: the first program of the guest, a script
+    overlay: Path  #: folder of files that are put into the guest; `init` is its first program
 
 
 class BootModule(Spec):
@@ -142,7 +144,24 @@ class MultibootRecipe(_Recipe):
     root_device: str = "hd0"
 
 
-Recipe = ControlRecipe | MultibootRecipe
+class SourceRecipe(_Recipe):
+    """A GNU/Hurd guest cross-built from source packages."""
+
+    kind: Literal["hurd-source"]
+    archive: ArchiveRecipe = ArchiveRecipe()
+    gcc: Component
+    mig: Component
+    glibc: Component
+    gnumach: Component
+    gnumach_headers: Component
+    hurd: Component
+    ext2fs: dict[str, Component] = {}  #: other Hurds whose ext2fs becomes /hurd/ext2fs-NAME
+    programs: dict[str, Component]
+    modules: dict[str, str] = Field(min_length=1)  #: file of /hurd to its boot script arguments
+    root: RootRecipe
+
+
+Recipe = ControlRecipe | MultibootRecipe | SourceRecipe
 
 
 #: where recipes live: the folder vm-images/ beside the package
@@ -155,8 +174,9 @@ class _Kind(Spec, extra="ignore"):
     kind: str
 
 
-_KINDS: dict[str, type[ControlRecipe] | type[MultibootRecipe]] = {
+_KINDS: dict[str, type[ControlRecipe] | type[MultibootRecipe] | type[SourceRecipe]] = {
     "linux-control": ControlRecipe,
+    "hurd-source": SourceRecipe,
     "multiboot": MultibootRecipe,
 }
 
@@ -189,7 +209,7 @@ def load_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
 
 
 # What a value of `--set` is a path for, by the last part of its key.
-_PATH_KEYS = frozenset({"file", "files", "host_key", "init", "kernel", "key", "root_image"})
+_PATH_KEYS = frozenset({"file", "files", "host_key", "kernel", "key", "overlay", "root_image"})
 
 
 def _from_here(key: str, value: str) -> str:

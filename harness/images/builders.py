@@ -1,0 +1,67 @@
+"""One way to make and find an image, whatever kind its recipe is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.errors import UsageError
+from harness.images import control, local
+from harness.images.cache import Cache, Progress
+from harness.images.image import Image
+from harness.images.recipe import ControlRecipe, MultibootRecipe, Recipe
+
+
+def build_image(recipe: Recipe, cache: Cache, progress: Progress) -> Image:
+    """Make the image, or return the one in the cache if nothing that it is made from has changed.
+
+    `progress` is told each step.  Raises `UsageError` for what is wrong with the recipe and
+    `InfraError` for what is wrong with the host or the network.
+    """
+    if isinstance(recipe, ControlRecipe):
+        return control.build_control(recipe, cache, progress)
+    return local.import_local(recipe, cache, progress)
+
+
+def fetch_image(recipe: Recipe, cache: Cache, progress: Progress) -> None:
+    """Bring what the image is made from into the cache and verify it, without building."""
+    if isinstance(recipe, ControlRecipe):
+        debs = control.fetch_control(recipe, cache, progress)
+        progress(f"{len(debs)} packages are in the cache and verified")
+    else:
+        local.check_files(recipe)
+        progress(f"{recipe.name} is made from files of this host; nothing to fetch")
+
+
+def lookup(recipe: Recipe, cache: Cache) -> Image | None:
+    """The recipe's image if the cache has it.  What only the start needs comes from the recipe."""
+    image = cache.find(recipe.name, made_from=_made_from(recipe))
+    if image is None:
+        return None
+    boot = replace(image.boot, cmdline=recipe.boot.cmdline)
+    if isinstance(recipe, MultibootRecipe):
+        if len(recipe.modules) != len(boot.modules):
+            return None
+        arguments = [module.args for module in recipe.modules.values()]
+        files = [file for file, _ in boot.modules]
+        boot = replace(boot, modules=tuple(zip(files, arguments, strict=True)))
+    return replace(image, boot=boot)
+
+
+def find_image(recipe: Recipe, cache: Cache) -> Image:
+    """The recipe's image in the cache; `UsageError` with the command that makes it."""
+    image = lookup(recipe, cache)
+    if image is not None:
+        return image
+    known = [cached for cached in cache.list() if cached.name == recipe.name]
+    why = (
+        f"the recipe of {recipe.name} has changed since its image was made"
+        if known
+        else f"there is no image of {recipe.name} yet"
+    )
+    raise UsageError(why, hint=f"hurdle image build {recipe.name}")
+
+
+def _made_from(recipe: Recipe) -> str:
+    if isinstance(recipe, ControlRecipe):
+        return control.made_from(recipe)
+    return local.made_from(recipe)
