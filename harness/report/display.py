@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -32,14 +32,14 @@ from harness.report.model import build
 from harness.report.tables import STYLES, result_table, timings_table
 from harness.report.text import clean_line, counted, duration
 from harness.report.view import Ending, Report
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CrashModel, Verdict
 
 __all__ = ["Display", "timings_table"]
 
-_NAMED = 3  #: failing states named for each variant, model and oracle; the rest are counted
+_NAMED = 3  #: failing prefixes named for each variant; the rest are counted
+_OPS = 10  #: operations shown; a workload of ten thousand files is one story
+_LONG = ("boot", "wait", "judge")  #: phases whose begin is worth a line where nothing is live
 _HEARTBEAT = 10.0  #: seconds between two lines of progress where there is no live display
-
-_Key = tuple[str, CrashModel, Oracle]
 
 
 class Display:
@@ -58,6 +58,7 @@ class Display:
         wanted = console.is_terminal and not os.environ.get("CI") if live is None else live
         self._live = Live(_Now(self), console=console, refresh_per_second=8, transient=True)
         self._is_live = wanted
+        self._spinner = Spinner("dots")  # one for all refreshes: it turns by its own clock
         self._started = False
         self._events: list[Event] = []
         self._now = 0.0
@@ -67,7 +68,9 @@ class Display:
         self._planned: dict[tuple[str, CrashModel], int] = {}
         self._judged: dict[tuple[str, CrashModel], set[str]] = {}
         self._counts: Counter[tuple[str, Verdict]] = Counter()
-        self._failed: Counter[_Key] = Counter()
+        self._failed: dict[str, dict[str, None]] = {}  # prefixes that fail, by variant
+        self._counting: dict[str, bool] = {}
+        self._infra: set[str] = set()
         self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -132,27 +135,32 @@ class Display:
 
     def _begin(self, event: PhaseBegan) -> None:
         self._phase = event
-        if not self._is_live:
+        if not self._is_live and event.phase in _LONG:
             # A job that hangs here must show in its log where it hangs.
-            detail = f": {event.detail}" if event.detail else ""
-            self._line(f"{event.phase} …{detail}", event.variant, "dim")
+            known = event.detail.startswith(event.phase)
+            what = event.detail if known else f"{event.phase}: {event.detail}".rstrip(": ")
+            self._line(f"{what} …", event.variant)
 
     def _end(self, event: PhaseEnded) -> None:
-        word = "took" if event.ok else "failed after"
         if self._phase and self._phase.phase == event.phase:
             self._phase = None
+        if event.phase == "workload" and event.ok:
+            return  # its operations have their own lines
+        word = "took" if event.ok else "failed after"
         text = f"{event.phase} {word} {duration(event.seconds)}"
         if event.phase == "judge":
-            text += f": {self._tally(event.variant)}"
+            text += f", {self._tally(event.variant)}"
         self._line(text, event.variant, "" if event.ok else "bold red")
 
     def _op(self, event: OpDone) -> None:
-        # A workload of ten thousand files is one story, not ten thousand lines.
         if not event.ok:
             said = f": {event.output}" if event.output else ""
-            self._line(f"operation {event.index} failed: {event.op}{said}", event.variant, "red")
-        elif event.index < 10:
-            self._line(f"  {event.op}  ({duration(event.ended - event.began)})", event.variant)
+            self._line(f"operation failed: {event.op}{said}", event.variant, "red")
+        elif 0 <= event.index < _OPS:
+            took = duration(event.ended - event.began)
+            self._line(f"{event.op} took {took}", event.variant)
+        elif event.index == _OPS:
+            self._line("further operations are not shown", event.variant, "dim")
 
     def _object(self, event: ObjectView) -> None:
         fields = {name.lower(): value for name, value in event.fields.items()}
@@ -161,23 +169,32 @@ class Display:
         self._line(f"{event.path} {event.when} recovery: {what or 'there'}", event.variant)
 
     def _verdict(self, event: VerdictGiven) -> None:
-        key = (event.variant, event.model, event.oracle)
-        self._judged.setdefault(key[:2], set()).add(event.state)
-        self._counts[event.variant, event.verdict] += 1
-        if event.verdict in (Verdict.FAIL, Verdict.INFRA):
-            self._failed[key] += 1
-            if self._failed[key] <= _NAMED:
-                text = f"{event.verdict} {event.oracle} at {event.state}: {event.reason}"
-                self._line(text, event.variant, STYLES[event.verdict])
-            elif self._failed[key] == _NAMED + 1:
-                self._line(f"… more {event.oracle} on {event.model} follow", event.variant, "dim")
-        elif event.model is not CrashModel.PREFIX:
-            text = f"{event.verdict} {event.oracle} at {event.state}: {event.reason}"
-            self._line(text, event.variant, STYLES[event.verdict])
+        variant, model, state = event.variant, event.model, event.state
+        self._judged.setdefault((variant, model), set()).add(state)
+        self._counts[variant, event.verdict] += 1
+        line = f"{event.verdict} {event.oracle} at {state}: {event.reason}"
+        style = STYLES[event.verdict]
+        if event.verdict is Verdict.INFRA:
+            # What broke, broke for every oracle; it is one piece of news.
+            if event.reason not in self._infra:
+                self._infra.add(event.reason)
+                self._line(line, variant, style)
+        elif model is not CrashModel.PREFIX:
+            self._line(line, variant, style)
+        elif event.verdict is Verdict.FAIL:
+            failed = self._failed.setdefault(variant, {})
+            failed.setdefault(state)
+            if len(failed) <= _NAMED:
+                self._line(line, variant, style)
+            elif len(failed) == _NAMED + 1 and not self._counting.get(variant):
+                self._counting[variant] = True
+                self._line("further FAILs of prefixes are only counted", variant, "dim")
         if not self._is_live and event.t - self._last_line >= _HEARTBEAT:
-            self._line(self._tally(event.variant), event.variant)
+            self._line(self._tally(variant), variant)
 
     def _surprise(self, event: Compared) -> None:
+        if event.found is Verdict.INFRA and not event.note:
+            return  # said when it broke
         self._line(
             f"unexpected: {event.oracle} on {event.model} is {event.found}, "
             f"expected {event.expected} ({counted(event.states, 'state')})",
@@ -215,20 +232,21 @@ class Display:
         """The live lines: variant, phase with its elapsed time, states judged."""
         now = self._now + (self._clock() - self._seen_at)
         phase = self._phase
-        if phase is None:
-            return Spinner("dots", Text(f"{duration(now)}", style="dim"))
-        detail = f" · {clean_line(phase.detail)}" if phase.detail else ""
-        head = Text.assemble(
-            (clean_line(phase.variant), "bold cyan"),
-            f"  {clean_line(phase.phase)} {duration(now - phase.t)}",
-            (detail, "dim"),
-            no_wrap=True,
-            overflow="ellipsis",
-        )
-        lines: list[RenderableType] = [Spinner("dots", head)]
-        if any(key[0] == phase.variant for key in self._judged):
-            lines.append(Text(f"  {self._tally(phase.variant)}", no_wrap=True, overflow="ellipsis"))
-        return Group(*lines)
+        head = Text(duration(now), style="dim")
+        if phase is not None:
+            detail = f" · {clean_line(phase.detail)}" if phase.detail else ""
+            head = Text.assemble(
+                (clean_line(phase.variant), "bold"),
+                f"  {clean_line(phase.phase)} {duration(now - phase.t)}",
+                (detail, "dim"),
+            )
+        table = Table.grid(padding=(0, 1, 0, 0))
+        table.add_column()
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_row(self._spinner, head)
+        if phase is not None and any(key[0] == phase.variant for key in self._judged):
+            table.add_row("", self._tally(phase.variant))
+        return table
 
     def _finish(self, end: RunEnded) -> None:
         report = build(self._events)
@@ -237,10 +255,9 @@ class Display:
             self._console.print(result_table(report))
         self._console.print()
         for text, style in _last_words(report, end, self._page):
-            # Soft wrap keeps commands and paths in one piece for the clipboard.
-            self._console.print(
-                Text(text, style=style), soft_wrap=not self._is_live, highlight=False
-            )
+            # Commands and paths stay in one piece for the clipboard; prose may wrap.
+            whole = not self._is_live or text.startswith(("report:", "next:"))
+            self._console.print(Text(text, style=style), soft_wrap=whole, highlight=False)
 
 
 class _Now:

@@ -111,7 +111,7 @@ def _variant(name: str, events: Sequence[Event], last: float) -> VariantView:
     objects = object_pairs(events, name)
     return VariantView(
         name=name,
-        sentence=story.sentence(name, cells, judged, objects),
+        sentence=story.sentence(name, cells, objects),
         phases=phases,
         ops=ops,
         commits=_commits(log, ops, phases, last),
@@ -160,9 +160,10 @@ def _commits(
         high = [finite(op.began) for op in ops if op.log_before > commit.entry]
         high += [finite(op.ended) for op in ops if op.log_after > commit.entry]
         low_time, high_time = max(low, default=0.0), min(high, default=latest)
-        if commit.seen is not None:
-            high_time = min(high_time, finite(commit.seen))
-        spans.append(CommitSpan(commit.entry, commit.tid, min(low_time, high_time), high_time))
+        seen = None if commit.seen is None else finite(commit.seen)
+        spans.append(
+            CommitSpan(commit.entry, commit.tid, min(low_time, high_time), high_time, seen)
+        )
     return tuple(spans)
 
 

@@ -295,7 +295,11 @@ def _verdicts(
             findings = ()
         elif variant == "ext2" and (model is CrashModel.KILL or position in range(131, 146)):
             verdict, reason, findings = _damage(oracle, position)
-        elif case is Case.UNEXPECTED and position in range(143, 149) and oracle is Oracle.OBJECT:
+        elif (
+            (case, variant, oracle) == (Case.UNEXPECTED, "ext3", Oracle.OBJECT)
+            and model is CrashModel.PREFIX
+            and position in range(143, 149)
+        ):
             verdict = Verdict.FAIL
             reason = f"{_PATH} is absent, though its transaction was committed before this write"
         yield VerdictGiven(

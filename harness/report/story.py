@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.events import RunEnded
 from harness.report.text import clean_line, counted, listed
-from harness.report.view import Cell, Ending, Judged, ObjectPair, VariantView
+from harness.report.view import Cell, Ending, ObjectPair, VariantView
 from harness.verdicts import CrashModel, Oracle, Verdict
 
 #: one sentence for each crash model, beside every figure that is from it
@@ -27,51 +27,75 @@ ORACLES = {
 }
 
 
-def sentence(
-    name: str, cells: Sequence[Cell], judged: Sequence[Judged], objects: Sequence[ObjectPair]
-) -> str:
-    """What happened to one variant, without a full stop."""
-    states = len({(item.model, item.state) for item in judged}) or _most_states(cells)
+def sentence(name: str, cells: Sequence[Cell], objects: Sequence[ObjectPair]) -> str:
+    """What happened to one variant, without a full stop; every figure names its crash model."""
     if not cells:
         return f"{name} was not judged"
     if all(cell.found is Verdict.INFRA for cell in cells):
         return f"{name} could not be judged"
     if not any(cell.counts.get(Verdict.PASS) or _fails(cell) for cell in cells):
-        return f"{name} proved nothing in {counted(states, 'crash state')}"
-    parts = _failures(cells, objects)
+        return f"{name} proved nothing"
+    said = _failures(cells, objects) if any(_fails(cell) for cell in cells) else _passes(cells)
     surprises = [cell for cell in cells if cell.ok is False and not _fails(cell)]
-    if not parts:
-        said = f"{name} lost nothing in {counted(states, 'crash state')}"
-    else:
-        said = f"{name} {listed(parts)}"
     if surprises:
         found = listed([f"{c.oracle} on {c.model} is {c.found}" for c in surprises])
         wanted = listed(list(dict.fromkeys(str(c.expected) for c in surprises)))
         said += f"; {found}, where {wanted} was expected"
-    return said
+    return f"{name} {said}"
 
 
-def _failures(cells: Sequence[Cell], objects: Sequence[ObjectPair]) -> list[str]:
-    """`was damaged in 7 of 96 states, as expected`, for each oracle that failed some state."""
-    parts = []
+def _passes(cells: Sequence[Cell]) -> str:
+    """`lost nothing after the kill and in 96 prefixes`: states that all oracles could judge."""
+    fewest: dict[CrashModel, int] = {}
+    for cell in cells:
+        passed = cell.counts.get(Verdict.PASS, 0)
+        fewest[cell.model] = min(fewest.get(cell.model, passed), passed)
+    where = [_whole(model, count) for model, count in fewest.items() if count]
+    return f"lost nothing {listed(where)}" if where else "passed what could be judged"
+
+
+def _whole(model: CrashModel, count: int) -> str:
+    if model is CrashModel.PREFIX:
+        return f"in {counted(count, 'prefix')} of the write log"
+    return "after the kill" if model is CrashModel.KILL else "at the cut"
+
+
+def _part(cell: Cell) -> str:
+    """Where a variant failed."""
+    if cell.model is CrashModel.PREFIX:
+        return f"in {_fails(cell)} of {counted(max(cell.states, _fails(cell)), 'prefix')}"
+    return "after the kill" if cell.model is CrashModel.KILL else "at the cut"
+
+
+def _failures(cells: Sequence[Cell], objects: Sequence[ObjectPair]) -> str:
+    """`was damaged and lost a/b after the kill and in 7 of 96 prefixes, as expected`.
+
+    Oracles that failed as many states share their figure, since it is mostly one event that all of
+    them saw.
+    """
+    words = {
+        Oracle.STRUCTURE: "was damaged",
+        Oracle.BOOT: "would not boot unattended",
+        Oracle.OBJECT: f"lost or garbled {_noun(objects)}",
+    }
+    shares: dict[tuple[str, str], list[str]] = {}
     for oracle in Oracle:
         failed = [cell for cell in cells if cell.oracle is oracle and _fails(cell)]
-        if not failed:
-            continue
-        count = sum(_fails(cell) for cell in failed)
-        whole = sum(max(cell.states, _fails(cell)) for cell in cells if cell.oracle is oracle)
-        word = {
-            Oracle.STRUCTURE: "was damaged",
-            Oracle.BOOT: "would not boot unattended",
-            Oracle.OBJECT: f"lost or garbled {_noun(objects)}",
-        }.get(oracle, f"failed {oracle}")
-        part = f"{word} in {count} of {counted(whole, 'crash state')}"
-        if any(cell.ok is False for cell in failed):
-            part += " (not expected)"
-        elif all(cell.ok for cell in failed):
-            part += " (as expected)"
-        parts.append(part)
-    return parts
+        if failed:
+            key = (listed([_part(cell) for cell in failed]), _expectation(failed))
+            shares.setdefault(key, []).append(words.get(oracle, f"failed {oracle}"))
+    expectations = {expectation for _, expectation in shares}
+    parts = []
+    for (where, expectation), verbs in shares.items():
+        end = expectation if len(expectations) > 1 else ""
+        parts.append(f"{listed(verbs)} {where}{end}")
+    return ", and ".join(parts) + (expectations.pop() if len(expectations) == 1 else "")
+
+
+def _expectation(failed: Sequence[Cell]) -> str:
+    if any(cell.ok is False for cell in failed):
+        return ", which was not expected"
+    return ", as expected" if all(cell.ok for cell in failed) else ""
 
 
 def _noun(objects: Sequence[ObjectPair]) -> str:
@@ -81,10 +105,6 @@ def _noun(objects: Sequence[ObjectPair]) -> str:
 
 def _fails(cell: Cell) -> int:
     return cell.counts.get(Verdict.FAIL, 0)
-
-
-def _most_states(cells: Sequence[Cell]) -> int:
-    return max((cell.states for cell in cells), default=0)
 
 
 def caveat(variants: Sequence[VariantView]) -> str:
@@ -107,7 +127,6 @@ def headline(ending: Ending, end: RunEnded | None, variants: Sequence[VariantVie
     unjudged = [variant.name for variant in variants if not variant.cells]
     if found and unjudged:
         found += f"; {listed(unjudged)} {'was' if len(unjudged) == 1 else 'were'} not judged"
-    found = found or "no crash state was judged"
     broke = {
         Ending.INFRA: "The host or a tool failed",
         Ending.GUEST: "The guest failed",
@@ -116,6 +135,7 @@ def headline(ending: Ending, end: RunEnded | None, variants: Sequence[VariantVie
         Ending.CUT_OFF: "The run did not end: it was killed, or it is still going",
     }.get(ending)
     if broke is None:
-        return f"{found[0].upper()}{found[1:]}."
+        return f"{found or 'No crash state was judged'}."
+    until = f"Until then: {found}." if found else "No crash state was judged."
     why = f": {clean_line(end.message)}" if end and end.message else ""
-    return f"{broke}{why.rstrip('.')}. Until then: {found}."
+    return f"{broke}{why.rstrip('.')}. {until}"

@@ -14,7 +14,7 @@ from harness.report.text import clean_line
 from harness.report.view import Judged, VariantView
 from harness.verdicts import CrashModel, Oracle, Verdict
 
-PER_PIECE = 30
+PER_PIECE = 28  # three pieces fill the page, one fills a telephone
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Strip:
     states: int
     flushes: int  #: drawn
     commits: int  #: drawn
+    returns: int  #: operations' returns drawn
 
 
 def strip(variant: VariantView, model: CrashModel = CrashModel.PREFIX) -> Strip | None:
@@ -92,10 +93,8 @@ def strip(variant: VariantView, model: CrashModel = CrashModel.PREFIX) -> Strip 
         )
         lanes = tuple(Lane(o, _runs([by_position[p].get(o) for p in part], o)) for o in oracles)
         pieces.append(Piece(len(part), str(part[0]), str(part[-1]), lanes, here))
-    kinds = [mark.kind for mark in marks]
-    return Strip(
-        tuple(pieces), oracles, len(positions), kinds.count("flush"), kinds.count("commit")
-    )
+    drawn = [[mark.kind for mark in marks].count(kind) for kind in ("flush", "commit", "op")]
+    return Strip(tuple(pieces), oracles, len(positions), *drawn)
 
 
 def _marks(variant: VariantView, positions: list[int]) -> list[Mark]:

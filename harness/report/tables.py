@@ -13,9 +13,9 @@ from harness.report.text import clean_line, duration
 from harness.report.view import Cell, Report
 from harness.verdicts import Verdict
 
-#: blue and red differ for every kind of eye, and the word is always there too
+#: cyan and red differ for every kind of eye, and the word is always there too
 STYLES = {
-    Verdict.PASS: "blue",
+    Verdict.PASS: "cyan",
     Verdict.FAIL: "bold red",
     Verdict.VOID: "dim",
     Verdict.INFRA: "magenta",
@@ -35,14 +35,14 @@ def result_table(report: Report) -> Table:
         name = clean_line(cell.variant) if cell.variant != last else ""
         last = cell.variant
         table.add_row(
-            Text(name, style="bold cyan"),
+            Text(name, style="bold"),
             str(cell.model),
             str(cell.oracle),
-            Text(str(cell.expected or "?"), style=STYLES.get(cell.expected, "")),  # type: ignore[arg-type]
+            str(cell.expected or "?"),
             Text(str(cell.found), style=STYLES[cell.found]),
-            str(cell.states),
+            _counts(cell) if cell.mixed else str(cell.states),
             _mark(cell),
-            Text(_remark(cell), style="dim"),
+            Text(clean_line(cell.note), style="dim"),
         )
     return table
 
@@ -50,17 +50,11 @@ def result_table(report: Report) -> Table:
 def _mark(cell: Cell) -> Text:
     if cell.ok is None:
         return Text("open", style="yellow")
-    return Text("ok", style="blue") if cell.ok else Text("UNEXPECTED", style="bold red")
+    return Text("ok", style="cyan") if cell.ok else Text("UNEXPECTED", style="bold red")
 
 
-def _remark(cell: Cell) -> str:
-    """The counts where the states differ, and the note."""
-    parts = []
-    if cell.mixed:
-        parts.append(", ".join(f"{n} {verdict}" for verdict, n in cell.counts.items() if n))
-    if cell.note:
-        parts.append(clean_line(cell.note))
-    return "; ".join(parts)
+def _counts(cell: Cell) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in cell.counts.items() if count)
 
 
 def timings_table(events: Sequence[Event]) -> Table:

@@ -127,16 +127,20 @@ def _zoom(variant: VariantView, began: float, span: float) -> Axis:
     for phase in variant.phases:
         if phase.name in ("wait", "kill"):
             title = clean_line(f"{phase.name} {phase.detail}")
-            name = clean_line(phase.detail) or phase.name
-            item = _bar(phase.name, name, phase.began, phase.seconds, began, span, title)
+            item = _bar(phase.name, phase.name, phase.began, phase.seconds, began, span, title)
             bars.append((phase.began, item))
     for commit in variant.commits:
-        if commit.latest < began or commit.earliest > began + span:
+        if commit.latest <= began or commit.earliest > began + span:
             continue
-        start, seconds = max(commit.earliest, began), commit.latest - max(commit.earliest, began)
         name = f"commit of transaction {commit.tid}"
-        title = f"{name}, log entry {commit.entry}: logged at some time in this stretch"
-        bars.append((start, _bar("commit", name, start, seconds, began, span, title)))
+        if commit.seen is not None:
+            title = f"{name}, log entry {commit.entry}: seen in the log at this moment"
+            bar = _bar("commit", name, commit.seen, 0.0, began, span, title)
+        else:
+            start = max(commit.earliest, began)
+            title = f"{name}, log entry {commit.entry}: logged at some time in this stretch"
+            bar = _bar("commit", name, start, commit.latest - start, began, span, title)
+        bars.append((commit.latest, bar))
     ordered = tuple(bar for _, bar in sorted(bars, key=lambda item: item[0]))
     return Axis("from the first operation to the kill", began, span, _ticks(span), ordered)
 
@@ -151,10 +155,13 @@ def _bar(
     title: str,
     ok: bool = True,
 ) -> Bar:
+    value = duration(seconds)
+    if kind == "commit":
+        value = f"within {value}" if seconds > 0 else f"after {duration(start - began)}"
     return Bar(
         kind=kind,
         label=label,
-        value=f"within {duration(seconds)}" if kind == "commit" else duration(seconds),
+        value=value,
         title=title,
         x=_percent(start, began, span),
         width=100 * min(max(seconds, 0.0) / span, 1.0),

@@ -50,6 +50,7 @@ class CommitSpan:
     tid: int
     earliest: float
     latest: float
+    seen: float | None  #: when the host saw it, if it watched
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,293 @@
+"""The view that all reports share, and the text that passes through it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import Exit
+from harness.events import (
+    Commit,
+    DiskLog,
+    Event,
+    ObjectExpected,
+    ObjectView,
+    OpDone,
+    PhaseBegan,
+    PhaseEnded,
+    RunEnded,
+    VerdictGiven,
+)
+from harness.report.model import build
+from harness.report.sample import Case, sample
+from harness.report.strip import PER_PIECE, strip
+from harness.report.text import clean, clean_line, counted, duration, excerpt, listed, size
+from harness.report.timeline import timeline
+from harness.report.view import Ending
+from harness.verdicts import CrashModel, Oracle, Verdict
+
+
+def test_a_green_run_is_told_in_one_sentence_with_its_crash_models() -> None:
+    report = build(sample(Case.EXPECTED))
+    assert report.ending is Ending.OK
+    assert report.caveat == ""
+    assert report.headline == (
+        "ext3 lost nothing after the kill and in 150 prefixes of the write log; ext2 was damaged, "
+        "would not boot unattended and lost or garbled test-dir3 after the kill and in 15 of 150 "
+        "prefixes, as expected."
+    )
+
+
+def test_what_was_not_expected_is_called_so() -> None:
+    report = build(sample(Case.UNEXPECTED))
+    assert report.ending is Ending.UNEXPECTED
+    assert report.headline.startswith(
+        "ext3 lost or garbled test-dir3 in 6 of 150 prefixes, which was not expected;"
+    )
+
+
+def test_void_is_said_first_and_not_counted_as_passed() -> None:
+    report = build(sample(Case.VOID))
+    assert report.caveat == "Of 906 verdicts, 606 prove nothing (VOID)."
+    assert "ext3 lost nothing after the kill and in 49 prefixes" in report.headline
+
+
+def test_what_broke_comes_before_what_was_found() -> None:
+    report = build(sample(Case.INFRA))
+    assert report.ending is Ending.INFRA
+    assert report.headline.startswith("The host or a tool failed: QEMU failed with exit code 1.")
+    assert report.headline.endswith("ext2 could not be judged.")
+    assert report.caveat == "Of 459 verdicts, 6 say nothing of the file system (INFRA)."
+
+
+def test_a_run_that_stopped_is_not_taken_for_green() -> None:
+    report = build(sample(Case.INTERRUPTED))
+    assert report.ending is Ending.CUT_OFF
+    assert report.headline.startswith("The run did not end")
+    cells = [cell for cell in report.cells if cell.variant == "ext2"]
+    assert cells and all(cell.ok is None and cell.expected is None for cell in cells)
+
+
+def test_an_exit_code_does_not_outshine_an_unmet_expectation() -> None:
+    events = [e for e in sample(Case.UNEXPECTED) if not isinstance(e, RunEnded)]
+    assert build([*events, RunEnded(exit_code=0, message="fine")]).ending is Ending.UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    ("code", "ending"),
+    [
+        (Exit.OK, Ending.OK),
+        (Exit.VOID, Ending.VOID),
+        (Exit.GUEST, Ending.GUEST),
+        (Exit.TERMINATED, Ending.INTERRUPTED),
+        (77, Ending.INFRA),
+    ],
+)
+def test_every_exit_code_has_an_ending(code: int, ending: Ending) -> None:
+    assert build([RunEnded(exit_code=code, message="")]).ending is ending
+
+
+def test_no_event_at_all_is_a_report_too() -> None:
+    report = build([])
+    assert report.ending is Ending.CUT_OFF
+    assert report.headline.endswith("No crash state was judged.")
+
+
+def test_a_planned_variant_that_never_ran_is_listed_as_not_judged() -> None:
+    events = [e for e in sample(Case.EXPECTED) if getattr(e, "variant", "") != "ext2"]
+    report = build(events)
+    assert [variant.name for variant in report.variants] == ["ext3", "ext2"]
+    assert report.headline.endswith("; ext2 was not judged.")
+
+
+def test_phases_have_real_lengths_and_an_open_one_lasts_to_the_end() -> None:
+    events: list[Event] = [
+        PhaseBegan(t=1.0, variant="v", phase="boot"),
+        PhaseEnded(t=11.0, variant="v", phase="boot", seconds=10.0, ok=True),
+        PhaseEnded(t=12.0, variant="v", phase="lost its begin", seconds=0.5, ok=False),
+        PhaseBegan(t=12.0, variant="v", phase="workload"),
+        OpDone(
+            t=15.0, variant="v", index=0, op="sync", began=12.0, ended=15.0,
+            log_before=0, log_after=4, ok=True,
+        ),
+    ]  # fmt: skip
+    phases = build(events).variants[0].phases
+    assert [(p.name, p.began, p.ended, p.ok) for p in phases] == [
+        ("boot", 1.0, 11.0, True),
+        ("lost its begin", 11.5, 12.0, False),
+        ("workload", 12.0, 15.0, None),
+    ]
+
+
+def _op(index: int, began: float, before: int, after: int) -> OpDone:
+    return OpDone(
+        variant="v", index=index, op="mkdir a", began=began, ended=began + 1,
+        log_before=before, log_after=after, ok=True,
+    )  # fmt: skip
+
+
+def _log(*commits: Commit, flushes: tuple[int, ...] = (), workload_from: int = 0) -> DiskLog:
+    return DiskLog(
+        variant="v", entries=100, writes=98, flushes=2, discards=0, bytes_written=4096, settled=90,
+        in_flight=3, torn_bytes=0, workload_from=workload_from, commits=commits,
+        flush_entries=flushes,
+    )  # fmt: skip
+
+
+def test_operations_bound_the_time_of_a_commit() -> None:
+    # The log had 10 entries when the second operation began at 5 s and 20 when it returned at 6 s.
+    ops = [_op(0, 2.0, 5, 10), _op(1, 5.0, 10, 20), _op(2, 8.0, 30, 40)]
+    log = _log(Commit(entry=15, tid=1), Commit(entry=25, tid=2), Commit(entry=60, tid=3))
+    end = RunEnded(t=20.0, exit_code=0, message="")
+    commits = build([*ops, log, end]).variants[0].commits
+    assert [(c.earliest, c.latest) for c in commits] == [(5.0, 6.0), (6.0, 8.0), (9.0, 20.0)]
+
+
+def _verdict(position: int, oracle: Oracle, verdict: Verdict, variant: str = "v") -> VerdictGiven:
+    return VerdictGiven(
+        verdict=verdict, oracle=oracle, scenario="s", guest="g", variant=variant,
+        model=CrashModel.PREFIX, state=f"prefix-{position:04d}", reason="because", evidence="",
+        position=position,
+    )  # fmt: skip
+
+
+def test_the_map_puts_marks_between_the_states_that_they_part() -> None:
+    verdicts = [
+        _verdict(n, Oracle.STRUCTURE, Verdict.FAIL if n == 12 else Verdict.PASS)
+        for n in range(10, 10 + PER_PIECE + 2)
+    ]
+    log = _log(Commit(entry=13, tid=7), flushes=(3, 12), workload_from=11)
+    drawn = strip(build([log, *verdicts]).variants[0])
+    assert drawn is not None
+    assert [piece.cells for piece in drawn.pieces] == [PER_PIECE, 2]
+    marks = {(mark.kind, mark.cell) for mark in drawn.pieces[0].marks}
+    # Entry 12 is in the states from 13 on: between the cells 2 and 3 of states 10, 11, 12, 13 ...
+    # The flush at entry 3 lies before the first state and is not drawn.
+    assert marks == {("flush", 3), ("commit", 4), ("begin", 1)}
+    runs = drawn.pieces[0].lanes[0].runs
+    assert [(run.verdict, run.first, run.count) for run in runs] == [
+        (Verdict.PASS, 0, 2),
+        (Verdict.FAIL, 2, 1),
+        (Verdict.PASS, 3, PER_PIECE - 3),
+    ]
+
+
+def test_a_state_without_a_position_is_placed_by_the_number_in_its_name() -> None:
+    event = _verdict(10, Oracle.BOOT, Verdict.PASS).model_copy(
+        update={"position": None, "state": "ext3-write-0042"}
+    )
+    assert build([event]).variants[0].judged[0].position == 42
+
+
+def test_the_time_line_enlarges_what_is_about_the_crash() -> None:
+    line = timeline(build(sample(Case.EXPECTED)).variants[0])
+    assert line is not None and line.zoom is not None
+    assert [bar.kind for bar in line.zoom.bars] == ["op", "wait", "kill", "commit"]
+    assert line.factor == 4
+    boot = next(bar for bar in line.whole.bars if bar.label == "boot")
+    wait = next(bar for bar in line.whole.bars if bar.label == "wait")
+    assert boot.width / wait.width == pytest.approx(9.84 / 7.0, rel=0.01)
+
+
+def test_a_thousand_phases_apart_still_have_true_proportions() -> None:
+    events: list[Event] = [
+        PhaseEnded(t=100.0, variant="v", phase="boot", seconds=100.0, ok=True),
+        PhaseEnded(t=100.1, variant="v", phase="kill", seconds=0.1, ok=True),
+    ]
+    line = timeline(build(events).variants[0])
+    assert line is not None
+    widths = [bar.width for bar in line.whole.bars]
+    assert widths[0] / widths[1] == pytest.approx(1000, rel=0.01)
+    assert sum(widths) == pytest.approx(100)
+
+
+def _view(when: str, **fields: str) -> ObjectView:
+    return ObjectView.model_validate(
+        {
+            "variant": "v", "model": "kill", "state": "kill", "path": "d", "when": when,
+            "present": bool(fields), "fields": fields, "text": "",
+        }
+    )  # fmt: skip
+
+
+def test_an_inode_that_was_never_written_stands_out_before_recovery() -> None:
+    events: list[Event] = [
+        ObjectExpected(
+            path="d", was=None, now={"type": "directory", "mode": "0775", "uid": "1001"}
+        ),
+        _view("before", Type="bad type", Mode="0000", User="0"),
+        _view("after", Type="directory", Mode="0775", User="1001"),
+    ]
+    (pair,) = build(events).variants[0].objects
+    assert pair.ok is True and pair.standing == "as after the workload"
+    rows = {row.name: row for row in pair.rows}
+    assert rows["Type"].odd and rows["Mode"].odd and not rows["User"].odd
+    assert all(row.changed and not row.wrong for row in pair.rows)
+
+
+def test_a_field_that_is_neither_old_nor_new_is_shown_with_what_was_expected() -> None:
+    now = {"type": "directory", "mode": "0700", "uid": "1001"}
+    events: list[Event] = [
+        ObjectExpected(path="d", was={**now, "mode": "0755"}, now=now),
+        _view("after", Type="directory", Mode="0777", User="1001"),
+    ]
+    (pair,) = build(events).variants[0].objects
+    assert pair.ok is False
+    assert [(row.name, row.expected) for row in pair.rows if row.wrong] == [("Mode", "0700")]
+
+
+@pytest.mark.parametrize(
+    ("was", "ok", "standing"),
+    [
+        (None, True, "as before the workload"),
+        ({"mode": "0755"}, False, "absent, as neither before nor after the workload"),
+    ],
+)
+def test_an_absent_object_is_right_only_where_it_may_be_absent(
+    was: dict[str, str] | None, ok: bool, standing: str
+) -> None:
+    now = {"mode": "0700"}
+    events: list[Event] = [ObjectExpected(path="d", was=was, now=now), _view("after")]
+    (pair,) = build(events).variants[0].objects
+    assert (pair.ok, pair.standing) == (ok, standing)
+
+
+def test_findings_are_grouped_with_damage_first() -> None:
+    groups = build(sample(Case.EXPECTED)).variants[1].findings
+    assert [(g.code, g.kind, g.states) for g in groups] == [
+        ("block-bitmap", "damage", 16),
+        ("dangling-entry", "damage", 16),
+    ]
+    assert groups[0].more == 3 and len(groups[0].texts) == 6
+
+
+def test_escape_sequences_go_and_other_controls_stay_visible() -> None:
+    assert clean("\x1b[31mred\x1b[0m\x00\x07\x7f\x9b") == "red␀␇␡\ufffd"
+    assert clean("\x1b]0;title\x07a\x1b") == "a␛"
+    assert clean("a\r\nb\rc\ud800\u202e\u2028\ufffe") == "a\nb\nc\ufffd\ufffd\ufffd\ufffd"
+    assert clean_line(" a\n\tb  c ") == "a b c"
+
+
+def test_an_excerpt_says_what_it_leaves_out() -> None:
+    lines = excerpt("\n".join(str(n) for n in range(5000))).split("\n")
+    assert len(lines) == 2001
+    assert lines[500] == "… 3000 lines left out …"
+    assert lines[499] == "499" and lines[501] == "3500" and lines[-1] == "4999"
+    assert excerpt("x" * 9000).endswith("… 9000 characters")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 ms"), (0.0412, "41 ms"), (0.0999, "0.1 s"), (3.24, "3.2 s"), (59.96, "1 min 00 s"),
+        (125, "2 min 05 s"), (3720, "1 h 02 min"), (-1, "0 ms"), (float("nan"), "0 ms"),
+    ],
+)  # fmt: skip
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_words_for_numbers() -> None:
+    assert [counted(1, "entry"), counted(2, "entry")] == ["1 entry", "2 entries"]
+    assert [counted(2, "prefix"), counted(3, "flush")] == ["2 prefixes", "3 flushes"]
+    assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
+    assert [size(512), size(2048), size(3 << 30)] == ["512 B", "2.0 KiB", "3.0 GiB"]
