@@ -1,0 +1,224 @@
+"""A guest: a machine that boots, answers, and may stop answering."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from harness.deadline import Deadline
+from harness.errors import GuestError, UsageError
+from harness.guest.command import CommandResult, Progress, no_progress
+from harness.guest.profile import profile_for
+from harness.guest.shell import ConsoleShell, shorten
+from harness.guest.ssh import Ssh, connect_when_ready
+from harness.guest.state import GuestState, Life
+from harness.images.image import Image, SshKeys
+from harness.images.recipe import Recipe
+from harness.machine.conditions import Condition, ConditionError
+from harness.machine.qemu import Ending, Machine
+
+T = TypeVar("T")
+
+_COMMAND_SECONDS = 60.0
+_COPY_SECONDS = 300.0
+_TAIL = 40
+
+
+class Guest:
+    """The operating system inside a running `Machine`.
+
+    Commands go over SSH where the recipe has it, else over the console.  The first failure latches:
+    every later call raises `GuestError` from it.  A command's exit code is no failure.
+    """
+
+    def __init__(self, machine: Machine, recipe: Recipe, image: Image) -> None:
+        self.machine = machine
+        self.recipe = recipe
+        self.image = image
+        self.profile = profile_for(recipe)
+        self._life = Life()
+        self._shell: ConsoleShell | None = None
+        self._ssh: Ssh | None = None
+
+    @property
+    def state(self) -> GuestState:
+        return self._life.state
+
+    def console_tail(self, lines: int = _TAIL) -> str:
+        """The last lines of the console; works in every state."""
+        return self.machine.console.tail(lines)
+
+    def tolerate(self, *conditions: Condition) -> None:
+        """Don't take these conditions for the guest's death (they stay in the console log)."""
+        self.machine.console.tolerated |= frozenset(conditions)
+
+    def boot(self, deadline: Deadline) -> None:
+        """Wait until the console's shell answers, and SSH too where the recipe has it.
+
+        Raises `ConditionError`: PANIC, MAINTENANCE, REBOOT, HANG, ..., with the console's end.
+        """
+        self._life.need(GuestState.OFF)
+        with ExitStack() as stack:
+            stack.enter_context(self._life.latching())
+            self._life.move(GuestState.BOOTING)
+            self._told(lambda: self._open_console(deadline), "booting")
+            self._life.move(GuestState.CONSOLE)
+            if self.recipe.access.ssh is not None:
+                self._told(lambda: self._open_ssh(deadline), "waiting for SSH")
+                self._life.move(GuestState.SSH)
+
+    def run(self, command: str, *, timeout: float = _COMMAND_SECONDS) -> CommandResult:
+        """Run a shell command as root; `timeout` in seconds.
+
+        Raises `ConditionError` HANG when it does not end, and says whether QEMU still answers; or
+        the condition that ended it (panic, reboot, ...).
+        """
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        with self._life.latching():
+            return self._told(
+                lambda: self._way().run(command, timeout), f"running `{shorten(command)}`"
+            )
+
+    def put(
+        self,
+        local: Path,
+        remote: str,
+        *,
+        timeout: float = _COPY_SECONDS,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a file into the guest: SFTP, or the console for small files."""
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        if not local.is_file():
+            raise UsageError(f"{local} is no file, so it can't be copied into the guest")
+        with self._life.latching():
+            self._told(
+                lambda: self._way().put(local, remote, timeout=timeout, progress=progress),
+                f"copying {local.name} into the guest",
+            )
+
+    def get(
+        self,
+        remote: str,
+        local: Path,
+        *,
+        timeout: float = _COPY_SECONDS,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a file out of the guest."""
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        with self._life.latching():
+            self._told(
+                lambda: self._way().get(remote, local, timeout=timeout, progress=progress),
+                f"copying {remote} out of the guest",
+            )
+
+    def linger(self, seconds: float) -> None:
+        """Let the guest run for `seconds`; raises at once if it panics, reboots or ends."""
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        with self._life.latching():
+            self._told(lambda: self._watch(seconds), "waiting")
+
+    def poweroff(self, timeout: float = 30.0) -> None:
+        """Shut the guest down in order, and QEMU with it."""
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        with self._life.latching():
+            self.tolerate(Condition.POWER_OFF)
+            self._halt(Deadline.after(timeout))
+        self._hang_up()
+        self._life.move(GuestState.OFF)
+
+    def close(self) -> None:
+        """Hang up SSH.  The machine's own block ends QEMU."""
+        self._hang_up()
+
+    def _way(self) -> Ssh | ConsoleShell:
+        way = self._ssh or self._shell
+        if way is None:
+            raise RuntimeError("the guest was not booted")
+        return way
+
+    def _open_console(self, deadline: Deadline) -> None:
+        pattern = self.recipe.boot.shell.encode()
+        try:
+            re.compile(pattern)
+        except re.error as exc:
+            raise UsageError(f"boot.shell of {self.recipe.name} is no pattern: {exc}") from exc
+        console = self.machine.console
+        console.expect(pattern, deadline, "the shell on the console")
+        shell = ConsoleShell(
+            console, limit=self.profile.console_line, quiet=self.recipe.access.scrollback
+        )
+        shell.open(deadline)
+        self._shell = shell
+
+    def _open_ssh(self, deadline: Deadline) -> None:
+        access = self.recipe.access.ssh
+        port, keys = self.machine.ssh_port, self._keys()
+        if access is None or port is None:
+            raise UsageError(
+                f"{self.recipe.name} has SSH but no network card",
+                hint="set machine.nic in the recipe, or remove access.ssh",
+            )
+        wait = deadline.within(access.seconds * self.machine.accel.time_scale)
+        self._ssh = Ssh(connect_when_ready(port, wait, self._watch), access.user, keys, self._watch)
+
+    def _keys(self) -> SshKeys:
+        access = self.recipe.access.ssh
+        if access is not None and access.key is not None and access.host_key is not None:
+            return SshKeys(access.key, access.host_key)
+        if self.image.ssh is None:
+            raise UsageError(
+                f"{self.recipe.name} has SSH, but neither recipe nor image has the keys",
+                hint="set access.ssh.key and access.ssh.host_key in the recipe",
+            )
+        return self.image.ssh
+
+    def _watch(self, seconds: float, others: Iterable[int] = ()) -> list[int]:
+        return self.machine.console.watch(seconds, others)
+
+    def _halt(self, deadline: Deadline) -> None:
+        """Ask for the power-off and wait for QEMU's end, or for gnumach's idle loop."""
+        self._hang_up()
+        if self._shell is None:
+            raise RuntimeError("the guest was not booted")
+        try:
+            self._shell.run(self.profile.poweroff(), deadline.remaining)
+            self._watch(deadline.remaining)
+        except ConditionError as exc:
+            if exc.condition is Condition.TIGHT_LOOP:
+                self.machine.quit()  # gnumach never switches the power off
+                return
+            if exc.condition is not Condition.POWER_OFF:
+                raise
+        if self.machine.wait(deadline.remaining) is not Ending.POWERED_OFF:
+            raise ConditionError(
+                Condition.HANG,
+                "the guest did not switch itself off in time",
+                console=self.console_tail(),
+            )
+
+    def _hang_up(self) -> None:
+        if self._ssh is not None:
+            self._ssh.close()
+            self._ssh = None
+
+    def _told(self, step: Callable[[], T], doing: str) -> T:
+        """Do a step; an error of the guest gets told where it came from and what QEMU says."""
+        try:
+            return step()
+        except ConditionError as exc:
+            more = f" ({self.machine.alive()})" if exc.condition is Condition.HANG else ""
+            raise ConditionError(
+                exc.condition,
+                f"{doing}: {exc}{more}",
+                hint=exc.hint or f"the whole console is in {self.machine.console_log}",
+                console=exc.console or self.console_tail(),
+            ) from exc
+        except GuestError as exc:
+            raise GuestError(
+                f"{doing}: {exc}", hint=exc.hint, console=exc.console or self.console_tail()
+            ) from exc

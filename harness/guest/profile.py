@@ -1,0 +1,118 @@
+"""What a guest's operating system calls things.  Pure: commands as text, nothing is run."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.errors import UsageError
+from harness.images.recipe import GuestOs, Recipe, Variant
+
+
+class Profile(Protocol):
+    """The commands of one operating system; each is a line for its shell, run as root."""
+
+    @property
+    def console_line(self) -> int:
+        """Bytes that a line typed on the console may have, below the terminal's own limit."""
+
+    def mount(self, device: str, mountpoint: str, variant: Variant) -> str:
+        """Mount the file system under test; fails when it can't be mounted writable."""
+
+    def unmount(self, mountpoint: str) -> str: ...
+
+    def sync(self, mountpoint: str) -> str:
+        """Bring everything below `mountpoint` to the disk; returns when it is there."""
+
+    def add_user(self, name: str, uid: int, gid: int) -> str:
+        """Make a user and his group known by name; no home folder."""
+
+    def as_user(self, uid: int, gid: int, name: str, command: str) -> str:
+        """Run `command` with that user and group id and no other groups."""
+
+    def poweroff(self) -> str: ...
+
+
+def profile_for(recipe: Recipe) -> Profile:
+    """The profile of the recipe's operating system."""
+    return Linux() if recipe.os is GuestOs.LINUX else Hurd()
+
+
+@dataclass(frozen=True)
+class Linux:
+    """Linux with busybox or coreutils."""
+
+    console_line: int = 1000  # N_TTY takes 4095
+
+    def mount(self, device: str, mountpoint: str, variant: Variant) -> str:
+        options = ",".join(filter(None, ("rw", variant.mount_options)))
+        where = shlex.quote(mountpoint)
+        return (
+            f"mkdir -p {where} && "
+            f"mount -t {variant.fs} -o {shlex.quote(options)} {shlex.quote(device)} {where}"
+        )
+
+    def unmount(self, mountpoint: str) -> str:
+        return f"umount {shlex.quote(mountpoint)}"
+
+    def sync(self, mountpoint: str) -> str:
+        return "sync"
+
+    def add_user(self, name: str, uid: int, gid: int) -> str:
+        # No adduser: its options differ between busybox and shadow, and it wants a home.
+        return (
+            f"grep -q '^{name}:' /etc/passwd || {{ "
+            f"echo '{name}:x:{uid}:{gid}::/:/bin/sh' >> /etc/passwd && "
+            f"echo '{name}:x:{gid}:' >> /etc/group; }}"
+        )
+
+    def as_user(self, uid: int, gid: int, name: str, command: str) -> str:
+        # busybox has chpst (ids by number, no PAM, no login shell), a Debian guest has setpriv.
+        quoted = shlex.quote(command)
+        return (
+            f"if command -v chpst >/dev/null; then chpst -u :{uid}:{gid} sh -c {quoted}; "
+            f"else setpriv --reuid {uid} --regid {gid} --clear-groups sh -c {quoted}; fi"
+        )
+
+    def poweroff(self) -> str:
+        return "poweroff -f"
+
+
+@dataclass(frozen=True)
+class Hurd:
+    """GNU/Hurd with coreutils."""
+
+    console_line: int = 200  # the console's term server and gnumach's input queue are small
+
+    def mount(self, device: str, mountpoint: str, variant: Variant) -> str:
+        if variant.translator is None:
+            raise UsageError(
+                f"a variant for the Hurd names its translator, and {variant.title or variant.fs} "
+                "does not",
+                hint="add `translator: /hurd/ext2fs` to the variant in the recipe",
+            )
+        where = shlex.quote(mountpoint)
+        # -c makes the node, -a starts the translator now: settrans fails when it does.
+        return (
+            f"mkdir -p {where} && settrans -ca {where} {shlex.quote(variant.translator)} "
+            f"--writable {shlex.quote(device)}"
+        )
+
+    def unmount(self, mountpoint: str) -> str:
+        # -g: go away orderly, that is, sync and unmount; -a: the active translator only.
+        return f"settrans -ga {shlex.quote(mountpoint)}"
+
+    def sync(self, mountpoint: str) -> str:
+        # syncfs waits for the file system named; plain sync(1) goes through the root's fs only.
+        return f"syncfs -s {shlex.quote(mountpoint)}"
+
+    def add_user(self, name: str, uid: int, gid: int) -> str:
+        return Linux().add_user(name, uid, gid)
+
+    def as_user(self, uid: int, gid: int, name: str, command: str) -> str:
+        # chroot(1) is coreutils' only program that sets ids by number without a login.
+        return f"chroot --userspec=+{uid}:+{gid} --groups= / sh -c {shlex.quote(command)}"
+
+    def poweroff(self) -> str:
+        return "halt"

@@ -1,0 +1,363 @@
+"""One QEMU process from start to end, as a context manager."""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import socket
+from contextlib import ExitStack, suppress
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from harness.deadline import Deadline
+from harness.errors import InfraError
+from harness.machine.accel import Accel
+from harness.machine.argv import Paths, qemu_argv
+from harness.machine.conditions import Condition, ConditionError
+from harness.machine.console import Console, console_tail
+from harness.machine.qmp import Qmp, Shutdown
+from harness.machine.replica import make_replica
+from harness.machine.spec import MachineSpec
+from harness.process import describe_exit, run, tail
+from harness.rundir import RecordedService, RunDir
+from harness.tools import tool
+
+_START_SECONDS = 30.0  # QEMU connects to the monitor 0.1 s after its start on an idle host
+_SOCKET_BYTES = 107  # unix(7): sun_path has 108 bytes with the final zero
+
+
+class Ending(StrEnum):
+    """How a QEMU process ended."""
+
+    KILLED = "killed"  #: by `kill`: the crash that was wanted
+    QUIT = "quit"  #: by `quit` or by leaving the block
+    POWERED_OFF = "powered-off"  #: the guest switched itself off
+    REBOOTED = "rebooted"  #: the guest reset itself; -no-reboot made that the end
+    DIED = "died"  #: nobody wanted it
+
+
+class Machine:
+    """A running QEMU.
+
+    Entering the block starts it: disks are made, the monitor and the console are connected, and the
+    guest runs.  Leaving it ends QEMU whatever happened.  `name` tells several machines of one run
+    apart; log files and sockets bear it.
+
+    Entering raises `InfraError` with QEMU's output and a command to paste when QEMU does not start.
+    """
+
+    def __init__(self, spec: MachineSpec, rundir: RunDir, accel: Accel, name: str = "qemu") -> None:
+        self.spec = spec
+        self.accel = accel
+        self.name = name
+        self.console_log: Path = rundir.logs / f"{name}-console.log"
+        self.paths = Paths(
+            qmp=rundir.scratch / f"{name}.qmp",
+            console=rundir.scratch / f"{name}.console",
+            console_log=self.console_log,
+        )
+        self.argv = qemu_argv(
+            spec, accel.name, self.paths, sandbox=_sandbox_works(f"qemu-system-{spec.arch}")
+        )
+        self.ssh_port: int | None = None
+        self._service: RecordedService = rundir.service(name, self.argv)
+        self._stack = ExitStack()
+        self._exit_fd = -1
+        self._wanted: Ending | None = None
+        self._shutdown: Shutdown | None = None
+        self._qmp: Qmp | None = None
+        self._console: Console | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # Last in, first out: the monitor and console hang up after QEMU's end.
+            self._prepare()
+            listener = stack.enter_context(_listen(self.paths.qmp))
+            stack.callback(self._hang_up)
+            stack.enter_context(self._service)
+            self._exit_fd = os.pidfd_open(self._service.pid)
+            stack.callback(os.close, self._exit_fd)
+            stack.callback(self._end)
+            self._connect(listener)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def command(self) -> str:
+        """The command as a line that can be pasted, less what ties it to hurdle's sockets."""
+        return shlex.join(by_hand(self.argv))
+
+    @property
+    def console_socket(self) -> Path:
+        return self.paths.console
+
+    @property
+    def console(self) -> Console:
+        """The serial line.  Only one reader at a time."""
+        if self._console is None:
+            raise RuntimeError("the machine was not started: use it as a context manager")
+        return self._console
+
+    @property
+    def qmp(self) -> Qmp:
+        if self._qmp is None:
+            raise RuntimeError("the machine was not started: use it as a context manager")
+        return self._qmp
+
+    @property
+    def pid(self) -> int:
+        return self._service.pid
+
+    @property
+    def exit_fd(self) -> int:
+        """A file descriptor that gets readable when QEMU ends."""
+        return self._exit_fd
+
+    def kill(self) -> None:
+        """SIGKILL, at once and on purpose; returns when QEMU is gone.
+
+        Writes that QEMU has completed stay, since the host's page cache has them; what QEMU still
+        held is lost.  Raises the reason if QEMU had ended before: then there was no crash.
+        """
+        if self._service.poll() is not None:
+            self.raise_if_gone()
+        self._wanted = Ending.KILLED
+        self._service.kill()
+
+    def quit(self, timeout: float = 10.0) -> None:
+        """An orderly end, in which QEMU flushes and closes its disks.  No crash of the disk."""
+        if self.ending is not None:
+            return
+        self._wanted = Ending.QUIT
+        with suppress(InfraError):  # its answer may be lost in its end; the end is what counts
+            self.qmp.execute("quit", timeout=timeout)
+        if self.wait(timeout) is None:
+            raise InfraError(
+                f"QEMU did not end within {timeout:.0f} s of `quit`", hint=f"it has id {self.pid}"
+            )
+
+    def wait(self, timeout: float) -> Ending | None:
+        """Wait up to `timeout` seconds for QEMU's end; how it ended, or None if it still runs.
+
+        The console is read meanwhile, so the guest can go on printing; alarms are not raised.
+        """
+        deadline = Deadline.after(timeout)
+        while self.ending is None:
+            ready, _, _ = select.select([self._exit_fd], [], [], deadline.remaining)
+            if not ready:
+                return None
+        return self.ending
+
+    @property
+    def ending(self) -> Ending | None:
+        """How QEMU ended, or None while it runs."""
+        if self._service.poll() is None:
+            return None
+        if self._wanted is not None:
+            return self._wanted
+        if self._shutdown is None and self._qmp is not None:
+            self._shutdown = self._qmp.shutdown_event()
+        if self._shutdown is not None and self._shutdown.guest:
+            reset = self._shutdown.reason == "guest-reset"
+            return Ending.REBOOTED if reset else Ending.POWERED_OFF
+        return Ending.DIED
+
+    def powered_off(self) -> bool:
+        """Whether the guest has switched itself off."""
+        return self.ending is Ending.POWERED_OFF
+
+    def raise_if_gone(self) -> None:
+        """Raise `ConditionError` when QEMU has ended without our wish; InfraError if it died."""
+        ending = self.ending
+        if ending in (None, Ending.KILLED, Ending.QUIT):
+            return
+        console = console_tail(self.console_log, 40)
+        hint = f"the whole console is in {self.console_log}"
+        if ending is Ending.REBOOTED:
+            raise ConditionError(
+                Condition.REBOOT, "the guest rebooted by itself", hint=hint, console=console
+            )
+        if ending is Ending.POWERED_OFF:
+            raise ConditionError(
+                Condition.POWER_OFF, "the guest switched itself off", hint=hint, console=console
+            )
+        raise InfraError(
+            f"QEMU ended unexpectedly with {self._exit_words()}\n{tail(self._service.output())}",
+            hint=f"start it by hand: {self.command}",
+        )
+
+    def alive(self) -> str:
+        """Whether QEMU itself still answers, in words for a message about a hang."""
+        if self._service.poll() is not None:
+            return f"QEMU has ended ({self.ending})"
+        try:
+            return f"QEMU itself answers and says that the guest is {self.qmp.status()}"
+        except InfraError as exc:
+            return f"QEMU itself does not answer either: {exc}"
+
+    def _prepare(self) -> None:
+        """Find what would make QEMU fail with a message that says less than we can."""
+        for path in (self.paths.qmp, self.paths.console):
+            check_socket_path(path)
+        for disk in self.spec.disks:
+            if disk.replica is not None:
+                make_replica(disk.replica, disk.path)
+            for file in (disk.path, disk.log):
+                if file is not None and not file.exists():
+                    raise InfraError(
+                        f"the file {file} of the disk {disk.name} is missing",
+                        hint="build the image again, or mend the path in the recipe",
+                    )
+        for file in boot_files(self.spec):
+            if not file.is_file():
+                raise InfraError(
+                    f"{file} is missing: the guest can't be booted without it",
+                    hint="build the image again, or mend the path in the recipe",
+                )
+
+    def _connect(self, listener: socket.socket) -> None:
+        connected = self._accept(listener)
+        try:
+            self._qmp = Qmp(connected)
+            self._console = Console(self.paths.console, self.console_log, self.raise_if_gone)
+            if self.spec.nic is not None:
+                self.ssh_port = self._qmp.ssh_port()
+            self._qmp.execute("cont")
+        except InfraError:
+            # QEMU may greet and die: a disk that is locked is seen only when it starts to run.
+            if self._service.wait(1.0) is not None:
+                self._raise_failed_start()
+            raise
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        """QEMU's connection to the monitor, or the reason why there is none."""
+        waiting = [listener.fileno(), self._exit_fd]
+        ready, _, _ = select.select(waiting, [], [], _START_SECONDS)
+        if listener.fileno() in ready:
+            return listener.accept()[0]
+        if self._exit_fd in ready:
+            self._service.wait(5.0)
+            self._raise_failed_start()
+        raise InfraError(
+            f"QEMU did not connect to its monitor within {_START_SECONDS:.0f} s\n"
+            f"{tail(self._service.output())}".rstrip(),
+            hint=f"start it by hand: {self.command}",
+        )
+
+    def _raise_failed_start(self) -> NoReturn:
+        said = tail(self._service.output())
+        raise InfraError(
+            f"QEMU did not start: {self._exit_words()}\n{said}".rstrip(),
+            hint=f"{explain_start(said)}start it by hand: {self.command}",
+        )
+
+    def _exit_words(self) -> str:
+        status = self._service.poll()
+        return describe_exit(status) if status is not None else "no exit status"
+
+    def _end(self) -> None:
+        if self._service.poll() is None:
+            self._wanted = self._wanted or Ending.QUIT
+            self._service.stop()
+
+    def _hang_up(self) -> None:
+        if self._console is not None:
+            self._console.close()
+        if self._qmp is not None:
+            if self._wanted is None and self._shutdown is None:
+                self._shutdown = self._qmp.shutdown_event()
+            self._qmp.close()
+        for path in (self.paths.qmp, self.paths.console):
+            path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=4)
+def _sandbox_works(program: str) -> bool:
+    """Whether this QEMU has seccomp (a build option); asked once, 20 ms."""
+    try:
+        run([tool(program), "-sandbox", "on", "-machine", "help"], timeout=20)
+    except InfraError:
+        return False
+    return True
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(os.fspath(path))
+        listener.listen(1)
+    except OSError as exc:
+        listener.close()
+        raise InfraError(
+            f"can't listen on {path}: {exc.strerror}",
+            hint="is the folder writable, and on a file system that has sockets?",
+        ) from exc
+    return listener
+
+
+def boot_files(spec: MachineSpec) -> list[Path]:
+    """The host files that QEMU loads into the guest's memory."""
+    initrd = [spec.boot.initrd] if spec.boot.initrd else []
+    return [spec.boot.kernel, *initrd, *(path for path, _ in spec.boot.modules)]
+
+
+def check_socket_path(path: Path) -> None:
+    """Raise `InfraError` for a socket that can't be made: path too long, or taken."""
+    size = len(os.fsencode(path))
+    if size > _SOCKET_BYTES:
+        raise InfraError(
+            f"the socket path {path} has {size} bytes; a unix socket may have {_SOCKET_BYTES}",
+            hint="set HURDLE_SCRATCH to a folder with a short name, such as /tmp/h",
+        )
+    if path.exists():
+        raise InfraError(
+            f"the socket {path} is taken",
+            hint="two machines of one run need two names; remove the file if nothing uses it",
+        )
+
+
+def explain_start(said: str) -> str:
+    """The cure for a known message of QEMU, ending in a newline; empty for an unknown one."""
+    known = {
+        'Failed to get "': "another QEMU uses the disk: end it first (fuser FILE names it)",
+        "Failed to get shared": "another QEMU uses the disk: end it first (fuser FILE names it)",
+        "Permission denied": "the user who runs hurdle needs the right to read and write the file",
+        "No such file or directory": "build the image again, or mend the path in the recipe",
+        "Could not access KVM": "choose machine.accel=tcg, or see `hurdle doctor`",
+        "failed to initialize kvm": "choose machine.accel=tcg, or see `hurdle doctor`",
+        "is not a valid device model name": "mend machine.nic in the recipe",
+        "unable to find CPU model": "mend machine.cpu in the recipe",
+        "unsupported machine type": "mend machine.machine in the recipe",
+        "Cannot allocate memory": "lower machine.memory_mib, or free memory on the host",
+    }
+    return next((f"{cure}\n" for text, cure in known.items() if text in said), "")
+
+
+def by_hand(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """`argv` for a person: runs at once, the console on the terminal, without hurdle's sockets.
+
+    (Ctrl-a x ends such a QEMU.)
+    """
+    words = list(argv)
+    if "-S" in words:
+        words.remove("-S")
+    for option, value in (("-chardev", "socket,id=console"), ("-chardev", "socket,id=qmp")):
+        for at in range(len(words) - 1):
+            if words[at] == option and words[at + 1].startswith(value):
+                del words[at : at + 2]
+                break
+    text = "\0".join(words)
+    text = text.replace("\0-mon\0chardev=qmp,mode=control", "")
+    return tuple(text.replace("-serial\0chardev:console", "-serial\0mon:stdio").split("\0"))
