@@ -19,7 +19,12 @@ def build_image(recipe: Recipe, cache: Cache, progress: Progress) -> Image:
     """
     if isinstance(recipe, ControlRecipe):
         return control.build_control(recipe, cache, progress)
-    return local.import_local(recipe, cache, progress)
+    if isinstance(recipe, MultibootRecipe):
+        return local.import_local(recipe, cache, progress)
+    # A large part that only this kind of guest needs.
+    from harness.images.source.guest import build_source
+
+    return build_source(recipe, cache, progress)
 
 
 def fetch_image(recipe: Recipe, cache: Cache, progress: Progress) -> None:
@@ -27,9 +32,14 @@ def fetch_image(recipe: Recipe, cache: Cache, progress: Progress) -> None:
     if isinstance(recipe, ControlRecipe):
         debs = control.fetch_control(recipe, cache, progress)
         progress(f"{len(debs)} packages are in the cache and verified")
-    else:
+    elif isinstance(recipe, MultibootRecipe):
         local.check_files(recipe)
         progress(f"{recipe.name} is made from files of this host; nothing to fetch")
+    else:
+        raise UsageError(
+            f"{recipe.name} fetches its sources while it is built",
+            hint=f"hurdle image build {recipe.name}",
+        )
 
 
 def lookup(recipe: Recipe, cache: Cache) -> Image | None:
@@ -64,4 +74,8 @@ def find_image(recipe: Recipe, cache: Cache) -> Image:
 def _made_from(recipe: Recipe) -> str:
     if isinstance(recipe, ControlRecipe):
         return control.made_from(recipe)
-    return local.made_from(recipe)
+    if isinstance(recipe, MultibootRecipe):
+        return local.made_from(recipe)
+    from harness.images.source.guest import made_from
+
+    return made_from(recipe)

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from harness.config import Spec
-from harness.errors import InfraError, UsageError
+from harness.errors import InfraError
 from harness.images.image import BootFiles, Image, RootDisk, SshKeys
 
 Progress = Callable[[str], None]
@@ -105,6 +105,13 @@ class CachedImage:
     current: bool
     problem: str = ""  #: what is wrong with it; empty if nothing
 
+    @property
+    def state(self) -> str:
+        """In a word: current, older, or what is wrong with it."""
+        return (
+            f"damaged: {self.problem}" if self.problem else "current" if self.current else "older"
+        )
+
 
 def now() -> str:
     """The time as manifests have it; with microseconds, since builds are sorted by it."""
@@ -129,8 +136,8 @@ def record_files(folder: Path) -> dict[str, FileRecord]:
 class Cache:
     """The folder of images.  Safe to use from several processes at once."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @classmethod
     def default(cls) -> Cache:
@@ -165,7 +172,7 @@ class Cache:
     def list(self, *, verify: bool = False) -> tuple[CachedImage, ...]:
         """All images, by name and then newest first; `verify` reads every file (seconds a GB)."""
         result = []
-        images = self.root / "images"
+        images = self.folder / "images"
         for named in sorted(images.iterdir()) if images.is_dir() else []:
             for number, (folder, manifest) in enumerate(self._entries(named.name)):
                 broken = isinstance(manifest, str)
@@ -183,24 +190,20 @@ class Cache:
                 )
         return tuple(result)
 
-    def remove(self, name: str, *, key: str | None = None) -> int:
-        """Remove the images of that name (or the one of that key); the bytes that were freed.
+    def remove(self, name: str, *, key: str | None = None) -> tuple[CachedImage, ...]:
+        """Remove the images of that name (or the one of that key); those that were removed.
 
-        A guest that runs from one keeps its open files.  Raises `UsageError` if there is none.
+        A guest that runs from one keeps its open files.
         """
-        freed = 0
-        folders = [folder for folder, _ in self._entries(name) if key in (None, folder.name)]
-        if not folders:
-            known = ", ".join(sorted({image.name for image in self.list()})) or "nothing"
-            raise UsageError(f"the cache has no image {name!r}", hint=f"it has: {known}")
         with self._locked(name, lambda _: None):
-            for folder in folders:
-                freed += _size(folder)
+            doomed = [i for i in self.list() if i.name == name and key in (None, i.key)]
+            for image in doomed:
+                folder = self.folder / "images" / name / image.key
                 # Away from its name first: whoever looks never sees half an image.
-                doomed = folder.with_name(f"{_DRAFT}{folder.name}-{os.getpid()}")
-                folder.rename(doomed)
-                shutil.rmtree(doomed)
-        return freed
+                away = folder.with_name(f"{_DRAFT}{folder.name}-{os.getpid()}")
+                folder.rename(away)
+                shutil.rmtree(away)
+        return tuple(doomed)
 
     @contextmanager
     def building(self, name: str, progress: Progress) -> Iterator[Path]:
@@ -210,19 +213,19 @@ class Cache:
         `publish` took it.  Raises `InfraError` when the cache can't be written.
         """
         with self._locked(name, progress):
-            home = self.root / "images" / name
+            home = self.folder / "images" / name
             try:
                 home.mkdir(parents=True, exist_ok=True)
                 for left in home.glob(f"{_DRAFT}*"):  # of a builder that was killed
                     shutil.rmtree(left, ignore_errors=True)
                 draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=home))
             except OSError as exc:
-                raise _unwritable(self.root, exc) from exc
+                raise _unwritable(self.folder, exc) from exc
             try:
                 yield draft
             except OSError as exc:
                 if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise _unwritable(self.root, exc) from exc
+                    raise _unwritable(self.folder, exc) from exc
                 raise
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -249,7 +252,7 @@ class Cache:
 
     @contextmanager
     def _locked(self, name: str, progress: Progress) -> Iterator[None]:
-        path = self.root / "locks" / f"{name}.lock"
+        path = self.folder / "locks" / f"{name}.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
@@ -264,7 +267,7 @@ class Cache:
                 hint=f"see who holds it: fuser {path}",
             ) from exc
         except OSError as exc:
-            raise _unwritable(self.root, exc) from exc
+            raise _unwritable(self.folder, exc) from exc
         try:
             yield
         finally:
@@ -275,7 +278,7 @@ class Cache:
 
         One that can't be read is first: it hides nothing and must not be hidden.
         """
-        home = self.root / "images" / name
+        home = self.folder / "images" / name
         folders = sorted(home.iterdir()) if home.is_dir() else ()
         found = tuple(
             (folder, _read_manifest(folder))

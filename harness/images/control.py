@@ -47,7 +47,7 @@ def made_from(recipe: ControlRecipe) -> str:
 
 def fetch_control(recipe: ControlRecipe, cache: Cache, progress: Progress) -> list[Deb]:
     """Bring the recipe's packages into the cache and verify them; the kernel's is the last."""
-    apt = Apt(cache.root / "debian", progress, recipe.suite)
+    apt = Apt(cache.folder / "debian", progress, recipe.suite)
     apt.update()
     stanzas = apt.closure(recipe.packages)
     kernel = _kernel(apt, recipe.kernel_package)
