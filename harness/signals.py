@@ -21,7 +21,7 @@ def _raise(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within the block, SIGTERM and SIGHUP raise `Terminated` and Ctrl-C `KeyboardInterrupt`, once."""
+    """Within the block, SIGTERM and SIGHUP raise `Terminated`, Ctrl-C `KeyboardInterrupt`; once."""
     wanted = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     before = {each: signal.signal(each, _raise) for each in wanted}
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.crash.writelog import LogFollower
@@ -13,7 +13,7 @@ from harness.deadline import Deadline
 from harness.disk import ext2
 from harness.disk.copy import sparse_copy
 from harness.disk.jbd2 import JournalMap, is_commit, journal_map
-from harness.errors import GuestError, InfraError
+from harness.errors import GuestError, InfraError, UsageError
 from harness.events import CommandRan, OpDone, TextKept
 from harness.experiment.context import Context
 from harness.guest.guest import Guest
@@ -24,7 +24,7 @@ from harness.machine.spec import DiskSpec, spec_for
 from harness.workloads.ops import Commands, describe
 from harness.workloads.scenario import Step
 
-_OP_SECONDS = 60.0  # one operation under TCG; `create_many` of some hundred files needs about 10
+_PREPARE_SECONDS = 60.0  # one command of the set-up under TCG; each takes well below a second
 _COMMIT_SECONDS = 60.0  # twelve times the usual commit interval of 5 s
 _CUT_SECONDS = 120.0
 _SETTLE_SECONDS = 60.0
@@ -54,6 +54,12 @@ class Evidence:
     ops: tuple[OpRecord, ...]
     workload_from: int  #: log entries there were when the set-up had been synced
     cut: int | None  #: the scenario's own cut, in writes
+    #: (seconds since the run began, entries in the log then), in order
+    samples: tuple[tuple[float, int], ...] = ()
+
+    def seen(self, entry: int) -> float | None:
+        """When the host first saw the log hold an entry, in seconds since the run began."""
+        return next((t for t, count in self.samples if count > entry), None)
 
 
 @dataclass
@@ -67,13 +73,22 @@ class _Run:
     follower: LogFollower
     journal: JournalMap | None
     commands: Commands
+    samples: list[tuple[float, int]] = field(default_factory=list)
+
+    def count(self) -> int:
+        """How many entries the log has; when that was seen is kept for the report's time line."""
+        count = self.follower.count()
+        if not self.samples or self.samples[-1][1] != count:
+            self.samples.append((round(self.context.bus.now, 3), count))
+        return count
 
     def operate(self, index: int, step: Step) -> OpRecord:
         """Run one operation in the guest, bracketed by log positions."""
         text, command = describe(step), self.commands.of(step)
-        before, began = self.follower.count(), self.context.bus.now
-        result = self.guest.run(command, timeout=self.context.seconds(_OP_SECONDS))
-        ended, after = self.context.bus.now, self.follower.count()
+        before, began = self.count(), self.context.bus.now
+        timeout = self.context.seconds(step.action.within)
+        result = self.guest.run(command, timeout=timeout)
+        ended, after = self.context.bus.now, self.count()
         self.context.bus.emit(
             OpDone(
                 variant=self.variant,
@@ -98,44 +113,44 @@ class _Run:
 
     def wait(self, step: Step, since: int) -> None:
         """`after: 6s` or `after: commit`; the guest must stay alive meanwhile."""
-        if step.action != "commit":
-            # A wait of the scenario is time of the real world: the journal's timer counts it too.
-            self.guest.linger(step.action)
+        if step.action == "commit":
+            self._wait_for_commit(since)
             return
-        if self.journal is None:
-            raise GuestError(
+        # A wait of the scenario is time of the real world: the journal's timer counts it too.
+        deadline = Deadline.after(step.action)
+        while not deadline.expired:
+            self.guest.linger(min(_POLL, deadline.remaining))
+            self.count()
+
+    def _wait_for_commit(self, since: int) -> None:
+        journal = self.journal
+        if journal is None:
+            raise UsageError(
                 f"{self.variant} has no journal, so no commit ends the step `after: commit`",
                 hint="use a duration, such as `after: 7s`, in scenarios for file systems like it",
             )
-        deadline = self.context.deadline(_COMMIT_SECONDS)
-        self._until(deadline, lambda: self._committed(since), "a commit block in the write log")
+        if not self._until(_COMMIT_SECONDS, lambda: self._committed(since, journal)):
+            raise GuestError(
+                f"no commit block came within {self.context.seconds(_COMMIT_SECONDS):.0f} s",
+                hint="is the journal alive?  The console and the write log are in the run's folder",
+                console=self.guest.console_tail(),
+            )
 
-    def _committed(self, since: int) -> bool:
-        journal = self.journal
-        return journal is not None and any(
-            entry.index >= since and is_commit(self.follower.path, entry, journal)
-            for entry in self.follower.entries()
+    def _committed(self, since: int, journal: JournalMap) -> bool:
+        return any(
+            is_commit(self.follower.path, entry, journal) for entry in self.follower.entries(since)
         )
 
     def until_write(self, count: int) -> bool:
         """Wait until the log has `count` writes; False if they don't come."""
-        deadline = self.context.deadline(_CUT_SECONDS)
-        while not deadline.expired:
-            if self.follower.writes() >= count:
-                return True
-            self.guest.linger(_POLL)
-        return False
+        return self._until(_CUT_SECONDS, lambda: self.follower.writes() >= count)
 
-    def _until(self, deadline: Deadline, reached: object, what: str) -> None:
-        while not deadline.expired:
-            if callable(reached) and reached():
-                return
+    def _until(self, tcg_seconds: float, reached: Callable[[], bool]) -> bool:
+        deadline = self.context.deadline(tcg_seconds)
+        while not (done := reached()) and not deadline.expired:
             self.guest.linger(_POLL)
-        raise GuestError(
-            f"{what} did not come within {self.context.seconds(_COMMIT_SECONDS):.0f} s",
-            hint="is the journal alive?  The console and the write log are in the run's folder",
-            console=self.guest.console_tail(),
-        )
+            self.count()
+        return done
 
 
 def crash(context: Context, variant: str) -> Evidence:
@@ -151,7 +166,7 @@ def crash(context: Context, variant: str) -> Evidence:
             for index, step in enumerate(scenario.setup):
                 run.operate(index - len(scenario.setup), step)
             _settle(run)
-        workload_from = run.follower.count()
+        workload_from = run.count()
         ops = _steps(run, workload_from)
         *_, last = scenario.steps
         cut = last.action if last.name == "at" else None
@@ -170,6 +185,7 @@ def crash(context: Context, variant: str) -> Evidence:
         ops=tuple(ops),
         workload_from=workload_from,
         cut=cut,
+        samples=tuple(run.samples),
     )
 
 
@@ -224,7 +240,7 @@ def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
                 profile.mount(recipe.crash_disk.device, recipe.crash_disk.mountpoint, variant)
             )
             for command in first:
-                _must(guest, command, context.seconds(_OP_SECONDS))
+                _must(guest, command, context.seconds(_PREPARE_SECONDS))
         yield _Run(context, name, guest, machine, follower, journal, commands)
 
 

@@ -89,7 +89,9 @@ def _claim(out: Path, force: bool) -> None:
     if not (out / RESULTS).is_file():
         raise UsageError(f"{out} holds something else than a run", hint="give another --out")
     if not force:
-        raise UsageError(f"{out} holds an earlier run", hint="--force replaces it; --out DIR keeps it")
+        raise UsageError(
+            f"{out} holds an earlier run", hint="--force replaces it; --out DIR keeps it"
+        )
     shutil.rmtree(out)
 
 
@@ -205,5 +207,3 @@ def _plain(fields: Fields | str) -> dict[str, str] | None:
     if isinstance(fields, str):
         return None
     return {name: str(value) for name, value in fields.model_dump(exclude_none=True).items()}
-
-

@@ -37,7 +37,7 @@ def open_shell(recipe: Recipe, via: str) -> None:
         with Machine(spec, run, accel) as machine:
             guest = Guest(machine, recipe, image)
             if via == "console":
-                ended = relay(machine.open_console())
+                ended = relay(machine.console.line)
             else:
                 ssh = recipe.access.ssh
                 seconds = recipe.boot.seconds + (ssh.seconds if ssh else 0)

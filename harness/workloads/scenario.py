@@ -58,9 +58,13 @@ class User(Spec):
 
 
 class _Op(Spec):
-    """An operation on the crashed file system; `as` is the user who does it (default: root)."""
+    """An operation on the crashed file system; `as` is the user who does it (default: root).
+
+    `within` bounds it, in seconds under TCG: a guest that needs longer counts as hung.
+    """
 
     as_: str | None = Field(default=None, alias="as")
+    within: Seconds = 60.0
 
 
 class Mkdir(_Op):

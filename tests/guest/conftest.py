@@ -1,0 +1,46 @@
+"""Guests for the tests: images from the cache, runs through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HurdleError
+from harness.images.builders import find_image
+from harness.images.cache import Cache
+from harness.images.recipe import load_recipe
+from tests.guest.support import Run
+
+
+def _need(name: str) -> None:
+    try:
+        find_image(load_recipe(name), Cache.default())
+    except HurdleError as error:
+        pytest.skip(f"{error} ({error.hint})")
+
+
+@pytest.fixture(scope="session")
+def control() -> str:
+    """Name of the Linux control guest, whose image `make setup` builds."""
+    _need("linux-control")
+    return "linux-control"
+
+
+@pytest.fixture
+def hurdle_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Start `hurdle run SCENARIO --guest GUEST ...`; whatever still runs at the end is killed."""
+    started: list[Run] = []
+
+    def start(scenario: str, guest: str, *more: str, out: Path | None = None) -> Run:
+        folder = out or tmp_path / f"out{len(started)}"
+        args = ["run", scenario, "--guest", guest, "--out", str(folder), *more]
+        started.append(Run(args, folder, tmp_path / "scratch").start())
+        return started[-1]
+
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.communicate()
