@@ -6,7 +6,6 @@ report of a run that was killed is the one that is needed most.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -109,9 +108,10 @@ def _variant(name: str, events: Sequence[Event], last: float) -> VariantView:
     log = next(reversed(_of(mine, DiskLog)), None)
     cells = _cells(name, _of(mine, Compared), judged)
     objects = object_pairs(events, name)
+    findings = finding_groups(_of(mine, VerdictGiven))
     return VariantView(
         name=name,
-        sentence=story.sentence(name, cells, objects),
+        sentence=story.sentence(name, cells, objects, findings),
         phases=phases,
         ops=ops,
         commits=_commits(log, ops, phases, last),
@@ -119,7 +119,7 @@ def _variant(name: str, events: Sequence[Event], last: float) -> VariantView:
         objects=objects,
         cells=cells,
         judged=judged,
-        findings=finding_groups(_of(mine, VerdictGiven)),
+        findings=findings,
         reasons=reason_groups(judged),
         commands=tuple(_of(mine, CommandRan)),
         texts=tuple(_of(mine, TextKept)),
@@ -168,11 +168,6 @@ def _commits(
 
 
 def _judged(event: VerdictGiven) -> Judged:
-    position = event.position
-    if position is None and event.model is not CrashModel.KILL:
-        # States are named by their number of writes; the last number is the most specific one.
-        numbers = re.findall(r"\d{1,12}", event.state)
-        position = int(numbers[-1]) if numbers else None
     return Judged(
         event.model,
         event.state,
@@ -180,7 +175,7 @@ def _judged(event: VerdictGiven) -> Judged:
         event.verdict,
         event.reason,
         event.evidence,
-        position,
+        event.position,
     )
 
 

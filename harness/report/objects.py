@@ -9,11 +9,22 @@ from harness.report.view import FieldRow, ObjectPair
 from harness.verdicts import CrashModel
 
 # debugfs says User and Group where a scenario says uid and gid.
-_ALIASES = {"user": "uid", "group": "gid", "blocks": "blockcount", "fast_link_dest": "target"}
+_ALIASES = {"user": "uid", "group": "gid", "file_acl": "acl", "fast_link_dest": "target"}
 _LABELS = {"uid": "User", "gid": "Group", "acl": "File ACL", "blockcount": "Blockcount"}
 _ORDER = (
-    *("inode", "type", "mode", "uid", "gid", "links", "size", "blockcount", "target", "flags"),
-    *("generation", "version", "acl", "translator", "ctime", "atime", "mtime", "crtime", "dtime"),
+    *("inode", "type", "mode", "uid", "gid", "links", "size", "blockcount", "blocks", "target"),
+    *(
+        "flags",
+        "generation",
+        "version",
+        "acl",
+        "translator",
+        "ctime",
+        "atime",
+        "mtime",
+        "crtime",
+        "dtime",
+    ),
 )
 _ABSENT = "—"
 

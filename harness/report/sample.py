@@ -38,6 +38,7 @@ from harness.verdicts import CrashModel, FindingClass, Oracle, Verdict
 _PATH = "home/loshmi/test-dir3"
 _SCENARIO = "directory"
 _GUEST = "linux-control"
+_FLUSHES = (12, 59, 61, 112, 140, 142, 157)
 
 
 class Case(StrEnum):
@@ -176,7 +177,7 @@ def _crash(story: _Story, variant: str, case: Case) -> None:
             torn_bytes=0,
             workload_from=113,
             commits=(Commit(entry=60, tid=2), Commit(entry=141, tid=3)) if journaled else (),
-            flush_entries=(12, 59, 61, 112, 140, 142, 157),
+            flush_entries=_FLUSHES,
         )
     )
 
@@ -231,8 +232,9 @@ def _judge(story: _Story, variant: str, case: Case, prefixes: int) -> None:
     story.emit(StatesPlanned(variant=variant, model=CrashModel.PREFIX, states=prefixes))
     given: list[VerdictGiven] = []
     states = [(CrashModel.KILL, "kill", 163)]
-    first = max(163 - prefixes, 0)
-    states += [(CrashModel.PREFIX, f"prefix-{n:04d}", n) for n in range(first, first + prefixes)]
+    # A flush behind a write belongs to the write's state.
+    upto = [count for count in range(1, 164) if count not in _FLUSHES]
+    states += [(CrashModel.PREFIX, f"prefix-{n:04d}", n) for n in upto[-prefixes:]]
     for model, state, position in states:
         for verdict in _verdicts(variant, case, model, state, position):
             given.append(verdict)
@@ -248,7 +250,7 @@ def _view(variant: str, when: str, condition: str) -> ObjectView:
     whole = {
         "Inode": "373911", "Type": "directory", "Mode": "0775", "Flags": "0x0",
         "Generation": "1773077012", "Version": "0x00000000", "User": "1001", "Group": "1001",
-        "Size": "4096", "Links": "2", "Blockcount": "8",
+        "Size": "4096", "Links": "2", "Blockcount": "8", "Blocks": "(0):1507738",
         "ctime": "0x69af0213 -- Mon Mar  9 17:23:31 2026",
         "mtime": "0x69af0213 -- Mon Mar  9 17:23:31 2026",
     }  # fmt: skip
@@ -293,7 +295,7 @@ def _verdicts(
         if case is Case.VOID and model is CrashModel.PREFIX and position <= 113:
             verdict, reason = Verdict.VOID, "no write of the workload is in this state"
             findings = ()
-        elif variant == "ext2" and (model is CrashModel.KILL or position in range(131, 146)):
+        elif variant == "ext2" and (model is CrashModel.KILL or position in range(131, 148)):
             verdict, reason, findings = _damage(oracle, position)
         elif (
             (case, variant, oracle) == (Case.UNEXPECTED, "ext3", Oracle.OBJECT)
@@ -301,7 +303,12 @@ def _verdicts(
             and position in range(143, 149)
         ):
             verdict = Verdict.FAIL
-            reason = f"{_PATH} is absent, though its transaction was committed before this write"
+            reason = f"{_PATH}: is absent, though it was acknowledged before"
+            findings = (
+                FindingRecord(
+                    code="object-lost", kind=FindingClass.DAMAGE, text=f"{_PATH}: is absent"
+                ),
+            )
         yield VerdictGiven(
             verdict=verdict,
             oracle=oracle,
@@ -333,7 +340,12 @@ def _damage(oracle: Oracle, position: int) -> tuple[Verdict, str, tuple[FindingR
         return Verdict.FAIL, "a full check finds 2 kinds of damage", (dangling, bitmap)
     if oracle is Oracle.BOOT:
         return Verdict.FAIL, "e2fsck -p ends with 4: a person has to run it by hand", (dangling,)
-    return Verdict.FAIL, f"{_PATH} is absent after recovery", ()
+    empty = FindingRecord(
+        code="dangling-entry",
+        kind=FindingClass.DAMAGE,
+        text=f"{_PATH} leads to an empty inode",
+    )
+    return Verdict.FAIL, f"after recovery {empty.text}", (empty,)
 
 
 def _compared(

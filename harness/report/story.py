@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from harness.events import RunEnded
 from harness.report.text import clean_line, counted, listed
-from harness.report.view import Cell, Ending, ObjectPair, VariantView
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.report.view import Cell, Ending, FindingGroup, ObjectPair, VariantView
+from harness.verdicts import CrashModel, FindingClass, Oracle, Verdict
 
 #: one sentence for each crash model, beside every figure that is from it
 MODELS = {
@@ -27,7 +27,12 @@ ORACLES = {
 }
 
 
-def sentence(name: str, cells: Sequence[Cell], objects: Sequence[ObjectPair]) -> str:
+def sentence(
+    name: str,
+    cells: Sequence[Cell],
+    objects: Sequence[ObjectPair],
+    findings: Sequence[FindingGroup],
+) -> str:
     """What happened to one variant, without a full stop; every figure names its crash model."""
     if not cells:
         return f"{name} was not judged"
@@ -35,7 +40,11 @@ def sentence(name: str, cells: Sequence[Cell], objects: Sequence[ObjectPair]) ->
         return f"{name} could not be judged"
     if not any(cell.counts.get(Verdict.PASS) or _fails(cell) for cell in cells):
         return f"{name} proved nothing"
-    said = _failures(cells, objects) if any(_fails(cell) for cell in cells) else _passes(cells)
+    said = (
+        _failures(cells, f"{_harm(findings)} {_noun(objects)}")
+        if any(_fails(cell) for cell in cells)
+        else _passes(cells)
+    )
     surprises = [cell for cell in cells if cell.ok is False and not _fails(cell)]
     if surprises:
         found = listed([f"{c.oracle} on {c.model} is {c.found}" for c in surprises])
@@ -67,7 +76,7 @@ def _part(cell: Cell) -> str:
     return "after the kill" if cell.model is CrashModel.KILL else "at the cut"
 
 
-def _failures(cells: Sequence[Cell], objects: Sequence[ObjectPair]) -> str:
+def _failures(cells: Sequence[Cell], object_lost: str) -> str:
     """`was damaged and lost a/b after the kill and in 7 of 96 prefixes, as expected`.
 
     Oracles that failed as many states share their figure, since it is mostly one event that all of
@@ -76,7 +85,7 @@ def _failures(cells: Sequence[Cell], objects: Sequence[ObjectPair]) -> str:
     words = {
         Oracle.STRUCTURE: "was damaged",
         Oracle.BOOT: "would not boot unattended",
-        Oracle.OBJECT: f"lost or garbled {_noun(objects)}",
+        Oracle.OBJECT: object_lost,
     }
     shares: dict[tuple[str, str], list[str]] = {}
     for oracle in Oracle:
@@ -96,6 +105,15 @@ def _expectation(failed: Sequence[Cell]) -> str:
     if any(cell.ok is False for cell in failed):
         return ", which was not expected"
     return ", as expected" if all(cell.ok for cell in failed) else ""
+
+
+def _harm(findings: Sequence[FindingGroup]) -> str:
+    """What happened to the objects; a name that leads to an empty inode is a lost object too."""
+    damage = [group for group in findings if group.kind == FindingClass.DAMAGE]
+    codes = {group.code for group in damage if Oracle.OBJECT in group.oracles}
+    if codes and codes <= {"object-lost", "dangling-entry"}:
+        return "lost"
+    return "garbled" if codes and codes <= {"object-fields", "objects-torn"} else "lost or garbled"
 
 
 def _noun(objects: Sequence[ObjectPair]) -> str:

@@ -7,7 +7,7 @@ screen at the same size of text.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.events import OpDone
 from harness.report.text import clean_line
@@ -37,13 +37,14 @@ class Lane:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that lies between two states: a flush, a commit, the workload's begin.
+    """Something in the log that is no state itself.
 
-    `cell` is the first cell of the piece whose state includes it.
+    It lies before the cell `cell`, or over it when it is that cell's own last write.
     """
 
     kind: str  #: flush, commit, begin, op
     cell: int
+    over: bool
     label: str
     title: str
 
@@ -66,9 +67,8 @@ class Strip:
     pieces: tuple[Piece, ...]
     oracles: tuple[Oracle, ...]
     states: int
-    flushes: int  #: drawn
-    commits: int  #: drawn
-    returns: int  #: operations' returns drawn
+    returns: bool  #: some operation's return is drawn
+    gaps: bool  #: some oracle was not asked of some state
 
 
 def strip(variant: VariantView, model: CrashModel = CrashModel.PREFIX) -> Strip | None:
@@ -81,62 +81,74 @@ def strip(variant: VariantView, model: CrashModel = CrashModel.PREFIX) -> Strip 
         return None
     positions = sorted(by_position)
     oracles = tuple(o for o in Oracle if any(o in seen for seen in by_position.values()))
-    marks = _marks(variant, positions)
+    marks = _marks(variant, _last_writes(variant, positions))
     pieces = []
     for start in range(0, len(positions), PER_PIECE):
         part = positions[start : start + PER_PIECE]
+        end = start + len(part)
         here = tuple(
-            Mark(mark.kind, mark.cell - start, mark.label, mark.title)
+            replace(mark, cell=mark.cell - start)
             for mark in marks
-            if start <= mark.cell < start + len(part)
-            or (mark.cell == len(positions) and start + len(part) == len(positions))
+            if start <= mark.cell < end or mark.cell == end == len(positions)
         )
         lanes = tuple(Lane(o, _runs([by_position[p].get(o) for p in part], o)) for o in oracles)
         pieces.append(Piece(len(part), str(part[0]), str(part[-1]), lanes, here))
-    drawn = [[mark.kind for mark in marks].count(kind) for kind in ("flush", "commit", "op")]
-    return Strip(tuple(pieces), oracles, len(positions), *drawn)
+    return Strip(
+        tuple(pieces),
+        oracles,
+        len(positions),
+        returns=any(mark.kind == "op" for mark in marks),
+        gaps=any(oracle not in seen for seen in by_position.values() for oracle in oracles),
+    )
 
 
-def _marks(variant: VariantView, positions: list[int]) -> list[Mark]:
-    """Marks by the first state that includes them; entry N is in every state above N."""
+def _last_writes(variant: VariantView, positions: list[int]) -> list[int]:
+    """The entry of each state's last write; flushes behind it change nothing in the state."""
+    flushes = set(variant.log.flush_entries) if variant.log else set()
+    last_writes = []
+    for position in positions:
+        entry = position - 1
+        while entry in flushes:
+            entry -= 1
+        last_writes.append(entry)
+    return last_writes
+
+
+def _marks(variant: VariantView, writes: list[int]) -> list[Mark]:
+    """Marks in the order of drawing; `writes` has the entry of each cell's last write."""
     log = variant.log
     if log is None:
         return []
-    # What lies before the first judged state belongs to the set-up and would pile up at the edge.
-    marks = [
-        Mark("flush", bisect_left(positions, entry + 1), "", f"flush, log entry {entry}")
-        for entry in dict.fromkeys(log.flush_entries)
-        if entry >= positions[0]
-    ]
-    marks += [
-        Mark(
-            "commit",
-            bisect_left(positions, commit.entry + 1),
-            str(commit.tid),
-            f"commit of transaction {commit.tid}, log entry {commit.entry}",
-        )
-        for commit in log.commits
-        if commit.entry >= positions[0]
-    ]
-    marks += _returns(variant, positions)
-    title = f"the workload began at log entry {log.workload_from}"
-    marks.append(Mark("begin", bisect_left(positions, log.workload_from), "", title))
+    marks = []
+    for entry in dict.fromkeys(log.flush_entries):
+        # What lies before the first judged state would pile up at the edge.
+        if entry >= writes[0]:
+            where = bisect_left(writes, entry)
+            marks.append(Mark("flush", where, False, "", f"flush, log entry {entry}"))
+    for commit in log.commits:
+        if commit.entry >= writes[0]:
+            where = bisect_left(writes, commit.entry)
+            own = where < len(writes) and writes[where] == commit.entry
+            title = f"commit of transaction {commit.tid}, log entry {commit.entry}"
+            marks.append(Mark("commit", where, own, str(commit.tid), title))
+    marks += _returns(variant, writes)
+    title = f"the workload can have caused what follows: log entry {log.workload_from} on"
+    marks.append(Mark("begin", bisect_left(writes, log.workload_from), False, "", title))
     return marks
 
 
-def _returns(variant: VariantView, positions: list[int]) -> list[Mark]:
+def _returns(variant: VariantView, writes: list[int]) -> list[Mark]:
     """Where operations returned: whatever they wrote before lies to the left of the mark."""
     places: dict[int, list[OpDone]] = {}
     for op in variant.ops:
-        if op.index >= 0 and op.log_after >= positions[0]:
-            places.setdefault(bisect_left(positions, op.log_after), []).append(op)
+        if op.index >= 0 and op.log_after >= writes[0]:
+            places.setdefault(bisect_left(writes, op.log_after), []).append(op)
     marks = []
     for cell, ops in places.items():
-        numbers = (
-            f"{ops[0].index + 1}" if len(ops) == 1 else f"{ops[0].index + 1}-{ops[-1].index + 1}"
-        )
+        first, last = ops[0].index + 1, ops[-1].index + 1
+        label = f"{first}" if first == last else f"{first}-{last}"
         names = clean_line("; ".join(op.op for op in ops[:5])) + (" …" if len(ops) > 5 else "")
-        marks.append(Mark("op", cell, numbers, f"returned here: {names}"))
+        marks.append(Mark("op", cell, False, label, f"returned here: {names}"))
     return marks
 
 

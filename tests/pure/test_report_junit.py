@@ -44,7 +44,7 @@ def test_a_surprise_is_a_failure_with_the_first_states_and_their_evidence() -> N
     failure = _child(cases[failed[0]], "failure")
     assert "expected PASS, found FAIL" in failure.attrib["message"]
     assert failure.text is not None
-    assert failure.text.startswith("prefix-0143: home/loshmi/test-dir3 is absent")
+    assert failure.text.startswith("prefix-0143: home/loshmi/test-dir3: is absent")
     assert "evidence: ext3/prefix-0143/object.txt" in failure.text
     assert failure.text.endswith("and 1 more state")
 

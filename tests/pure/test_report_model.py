@@ -9,6 +9,7 @@ from harness.events import (
     Commit,
     DiskLog,
     Event,
+    FindingRecord,
     ObjectExpected,
     ObjectView,
     OpDone,
@@ -32,7 +33,7 @@ def test_a_green_run_is_told_in_one_sentence_with_its_crash_models() -> None:
     assert report.caveat == ""
     assert report.headline == (
         "ext3 lost nothing after the kill and in 150 prefixes of the write log; ext2 was damaged, "
-        "would not boot unattended and lost or garbled test-dir3 after the kill and in 15 of 150 "
+        "would not boot unattended and lost test-dir3 after the kill and in 15 of 150 "
         "prefixes, as expected."
     )
 
@@ -41,14 +42,14 @@ def test_what_was_not_expected_is_called_so() -> None:
     report = build(sample(Case.UNEXPECTED))
     assert report.ending is Ending.UNEXPECTED
     assert report.headline.startswith(
-        "ext3 lost or garbled test-dir3 in 6 of 150 prefixes, which was not expected;"
+        "ext3 lost test-dir3 in 6 of 150 prefixes, which was not expected;"
     )
 
 
 def test_void_is_said_first_and_not_counted_as_passed() -> None:
     report = build(sample(Case.VOID))
-    assert report.caveat == "Of 906 verdicts, 606 prove nothing (VOID)."
-    assert "ext3 lost nothing after the kill and in 49 prefixes" in report.headline
+    assert report.caveat == "Of 906 verdicts, 618 prove nothing (VOID)."
+    assert "ext3 lost nothing after the kill and in 47 prefixes" in report.headline
 
 
 def test_what_broke_comes_before_what_was_found() -> None:
@@ -151,18 +152,25 @@ def _verdict(position: int, oracle: Oracle, verdict: Verdict, variant: str = "v"
 
 
 def test_the_map_puts_marks_between_the_states_that_they_part() -> None:
+    flushes = (3, 11, 15)
+    # A state holds the flushes behind its last write, so no state ends before a flush.
+    upto = [count for count in range(10, 60) if count not in flushes][: PER_PIECE + 2]
     verdicts = [
-        _verdict(n, Oracle.STRUCTURE, Verdict.FAIL if n == 12 else Verdict.PASS)
-        for n in range(10, 10 + PER_PIECE + 2)
+        _verdict(n, Oracle.STRUCTURE, Verdict.FAIL if n == 13 else Verdict.PASS) for n in upto
     ]
-    log = _log(Commit(entry=13, tid=7), flushes=(3, 12), workload_from=11)
+    log = _log(Commit(entry=13, tid=7), flushes=flushes, workload_from=10)
     drawn = strip(build([log, *verdicts]).variants[0])
     assert drawn is not None
     assert [piece.cells for piece in drawn.pieces] == [PER_PIECE, 2]
-    marks = {(mark.kind, mark.cell) for mark in drawn.pieces[0].marks}
-    # Entry 12 is in the states from 13 on: between the cells 2 and 3 of states 10, 11, 12, 13 ...
-    # The flush at entry 3 lies before the first state and is not drawn.
-    assert marks == {("flush", 3), ("commit", 4), ("begin", 1)}
+    marks = {(mark.kind, mark.cell, mark.over) for mark in drawn.pieces[0].marks}
+    # The states' last writes are the entries 9, 10, 12, 13, 14, 16 ...; the commit block 13 is the
+    # cell 3 itself, and the flush 3 lies before the first state.
+    assert marks == {
+        ("flush", 2, False),
+        ("flush", 5, False),
+        ("commit", 3, True),
+        ("begin", 1, False),
+    }
     runs = drawn.pieces[0].lanes[0].runs
     assert [(run.verdict, run.first, run.count) for run in runs] == [
         (Verdict.PASS, 0, 2),
@@ -171,11 +179,24 @@ def test_the_map_puts_marks_between_the_states_that_they_part() -> None:
     ]
 
 
-def test_a_state_without_a_position_is_placed_by_the_number_in_its_name() -> None:
-    event = _verdict(10, Oracle.BOOT, Verdict.PASS).model_copy(
-        update={"position": None, "state": "ext3-write-0042"}
-    )
-    assert build([event]).variants[0].judged[0].position == 42
+def test_a_state_without_a_place_on_the_log_is_not_drawn() -> None:
+    event = _verdict(10, Oracle.BOOT, Verdict.PASS).model_copy(update={"position": None})
+    assert strip(build([event]).variants[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "word"),
+    [
+        (("object-lost", "dangling-entry"), "lost"),
+        (("object-fields",), "garbled"),
+        (("object-fields", "object-lost"), "lost or garbled"),
+        ((), "lost or garbled"),
+    ],
+)
+def test_the_sentence_says_what_happened_to_the_objects(codes: tuple[str, ...], word: str) -> None:
+    findings = tuple(FindingRecord(code=code, kind="damage", text="") for code in codes)
+    event = _verdict(10, Oracle.OBJECT, Verdict.FAIL).model_copy(update={"findings": findings})
+    assert build([event]).variants[0].sentence == f"v {word} an object in 1 of 1 prefix"
 
 
 def test_the_time_line_enlarges_what_is_about_the_crash() -> None:
