@@ -156,18 +156,33 @@ class Cache:
         Sizes of all files are checked, hashes are not (`verify` does).  Raises `InfraError` for an
         image that is damaged.
         """
+        unreadable = ""
         for folder, manifest in self._entries(name):
             if isinstance(manifest, str):
-                if key in (None, folder.name):
-                    raise _damaged(name, manifest)
-                continue
-            if key not in (None, manifest.key) or made_from not in (None, manifest.made_from):
-                continue
-            problem = _check(folder, manifest, hashes=False)
-            if problem:
-                raise _damaged(name, problem)
-            return manifest.image(folder)
+                unreadable = manifest
+            elif key in (None, manifest.key) and made_from in (None, manifest.made_from):
+                problem = _check(folder, manifest, hashes=False)
+                if problem:
+                    raise _damaged(name, problem)
+                return manifest.image(folder)
+        if unreadable:
+            raise _damaged(name, unreadable)
         return None
+
+    def find_intact(
+        self,
+        name: str,
+        progress: Progress,
+        *,
+        key: str | None = None,
+        made_from: str | None = None,
+    ) -> Image | None:
+        """Like `find`, but a damaged image is none: for whoever is about to make it anew."""
+        try:
+            return self.find(name, key=key, made_from=made_from)
+        except InfraError as exc:
+            progress(f"{exc}; making it anew")
+            return None
 
     def list(self, *, verify: bool = False) -> tuple[CachedImage, ...]:
         """All images, by name and then newest first; `verify` reads every file (seconds a GB)."""
@@ -321,7 +336,7 @@ def _size(folder: Path) -> int:
 def _damaged(name: str, problem: str) -> InfraError:
     return InfraError(
         f"the image {name} in the cache is damaged: {problem}",
-        hint=f"hurdle image rm {name} && hurdle image build {name}",
+        hint=f"`hurdle image build {name}` makes it anew",
     )
 
 

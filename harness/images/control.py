@@ -62,23 +62,20 @@ def _kernel(apt: Apt, package: str) -> Stanza:
 
 
 def build_control(recipe: ControlRecipe, cache: Cache, progress: Progress) -> Image:
-    """The image of the recipe with the packages that the archive has today.
+    """The recipe's image: the one in the cache, or a new one from the packages of today.
 
-    An image of the very same packages that is in the cache is returned as it is.
+    One that is in the cache stays until the recipe or hurdle changes; `hurdle image rm` makes room
+    for one with newer packages.
     """
+    recipe_hash = made_from(recipe)
     with cache.building(recipe.name, progress) as draft:
+        # Looked up with the lock held: another hurdle may have made it just now.
+        cached = cache.find_intact(recipe.name, progress, made_from=recipe_hash)
+        if cached is not None:
+            return cached
         _need_room(draft)
         debs = fetch_control(recipe, cache, progress)
-        recipe_hash = made_from(recipe)
         key = _key(recipe_hash, debs)
-        try:
-            cached = cache.find(recipe.name, key=key)
-        except InfraError as exc:
-            progress(f"{exc}; building it anew")
-            cached = None
-        if cached is not None:
-            progress(f"{recipe.name} is up to date")
-            return cached
         progress(f"unpacking {len(debs)} packages")
         tree = draft / "tree"
         unpack(debs, tree)

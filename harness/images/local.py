@@ -34,13 +34,8 @@ def import_local(recipe: MultibootRecipe, cache: Cache, progress: Progress) -> I
     with cache.building(recipe.name, progress) as draft:
         progress("reading the files")
         key = _key(sources)
-        try:
-            cached = cache.find(recipe.name, key=key)
-        except InfraError as exc:
-            progress(f"{exc}; importing it anew")
-            cached = None
+        cached = cache.find_intact(recipe.name, progress, key=key)
         if cached is not None:
-            progress(f"{recipe.name} is in the cache already")
             return cached
         _need_room(draft, sources)
         for name, (_, source) in sources.items():

@@ -1,0 +1,123 @@
+# Everything that a fresh Debian machine needs, from a clone to a report.  `make help` lists it.
+#
+# Only make and a POSIX shell are assumed: Python itself comes with the first target.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# What the programs in harness/tools.py come from, Python, a C compiler for the journal's tests, and
+# the certificates without which pip reaches nothing.
+PACKAGES := ca-certificates e2fsprogs fdisk fuse3 gcc libc6-dev libnbd-bin \
+            python3 python3-venv qemu-system-common qemu-system-x86 qemu-utils util-linux
+
+# Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.
+BUDGET_PURE := 20
+BUDGET_TOOLS := 120
+BUDGET_GUEST := 300
+
+# A Hurd guest that is in the cache already is the better demo.  Looked up without hurdle, so that
+# the first line can say what will run before anything is set up.
+CACHE := $$( [ -n "$$HURDLE_CACHE" ] && echo "$$HURDLE_CACHE" \
+             || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/hurdle" )
+HURD = $$( for each in "$(CACHE)"/images/hurd-*/*/manifest.json; do \
+               [ -e "$$each" ] && basename "$$(dirname "$$(dirname "$$each")")"; \
+           done | head -n 1 )
+
+export DEBIAN_FRONTEND := noninteractive
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo demo-guest test lint pure tools guest setup packages image clean
+
+help:
+	@echo "make demo    the mail thread's experiment, from boot to report: out/demo/report.html"
+	@echo "make test    lint and all tests, each ring within its budget"
+	@echo "make lint    ruff and mypy only;  make pure|tools|guest: one ring only"
+	@echo "make setup   Debian packages (as root), $(VENV), and the control guest's image"
+	@echo "make clean   remove $(VENV), out/ and tool caches; the image cache stays"
+
+demo: demo-guest setup
+	@guest="$(HURD)"; \
+	$(BIN)/hurdle run directory --guest "$${guest:-linux-control}" --out out/demo --force
+
+demo-guest:
+	@guest="$(HURD)"; \
+	if [ -n "$$guest" ]; then \
+		echo "demo: the thread's directory experiment on the Hurd guest $$guest"; \
+	else \
+		echo "demo: no Hurd image in the cache, so this runs on the Linux control" \
+		     "(hurdle image build hurd-local --set files=FOLDER brings in a Hurd)"; \
+	fi
+
+test: setup lint pure tools guest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# $(call ring,NAME,SECONDS,PYTEST OPTIONS)
+define ring
+	@mkdir -p out/test; began=$$(date +%s); \
+	timeout --kill-after=10 $(2) $(BIN)/pytest --quiet --junitxml=out/test/$(1).xml $(3) tests/$(1); \
+	code=$$?; took=$$(( $$(date +%s) - began )); \
+	echo "ring $(1): $$took s of $(2) s"; \
+	[ $$code -ne 124 ] || echo "ring $(1): stopped, because it took longer than its budget" >&2; \
+	exit $$code
+endef
+
+pure: $(STAMP)
+	$(call ring,pure,$(BUDGET_PURE))
+
+tools: $(STAMP)
+	$(call ring,tools,$(BUDGET_TOOLS),-n 2)
+
+guest: $(STAMP) image
+	$(call ring,guest,$(BUDGET_GUEST))
+
+setup: packages $(STAMP) image
+
+# Installs what is missing when root, else prints the one command and stops.
+packages:
+	@[ -n "$(strip $(PACKAGES))" ] || exit 0; \
+	command -v dpkg-query >/dev/null || { \
+		echo "This is no Debian.  Needed are the programs of these packages: $(PACKAGES)" >&2; \
+		echo "With them in PATH: make $(MAKECMDGOALS) PACKAGES=" >&2; \
+		exit 1; }; \
+	missing=""; \
+	for each in $(PACKAGES); do \
+		case "$$(dpkg-query -W -f '$${Status}' "$$each" 2>/dev/null)" in \
+			*" installed") ;; \
+			*) missing="$$missing $$each" ;; \
+		esac; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	install="apt-get install --yes --no-install-recommends$$missing"; \
+	if [ "$$(id -u)" -eq 0 ]; then \
+		echo "installing:$$missing"; \
+		apt-get update -qq && $$install -qq >/dev/null; \
+	elif command -v sudo >/dev/null; then \
+		echo "Debian packages are missing.  Run this, then make again:" >&2; \
+		echo "  sudo sh -c 'apt-get update && $$install'" >&2; exit 1; \
+	else \
+		echo "Debian packages are missing.  Run this, then make again:" >&2; \
+		echo "  su -c 'apt-get update && $$install'" >&2; exit 1; \
+	fi
+
+# The stamp is older than pyproject.toml when the dependencies have changed.
+$(STAMP): pyproject.toml | packages
+	@echo "setting up $(VENV)"
+	@[ -x $(BIN)/pip ] || python3 -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# Makes the image unless the cache has it.
+image: $(STAMP)
+	@$(BIN)/hurdle image build linux-control
+
+clean:
+	rm -rf $(VENV) out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
