@@ -93,10 +93,12 @@ class Hurd:
                 hint="add `translator: /hurd/ext2fs` to the variant in the recipe",
             )
         where = shlex.quote(mountpoint)
-        # -c makes the node, -a starts the translator now: settrans fails when it does.
+        # -c makes the node, -a starts the translator now: settrans fails when it does.  The
+        # translator keeps the standard error of settrans for life: on the console its warnings are
+        # seen, where a pipe would make whoever reads it wait for ever.
         return (
             f"mkdir -p {where} && settrans -ca {where} {shlex.quote(variant.translator)} "
-            f"--writable {shlex.quote(device)}"
+            f"--writable {shlex.quote(device)} 2>/dev/console"
         )
 
     def unmount(self, mountpoint: str) -> str:

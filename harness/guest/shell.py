@@ -29,18 +29,17 @@ _PLAIN = frozenset(
     b' abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!"#$%&()*+,-./:;<=>?@[]^_`{|}~'
 )
 
-# $h: the encoded command; $k: the session's key; $n: the command's number.  File descriptor 3 is
-# the console, so that standard error can be collected in a variable and printed after the output;
-# the x keeps its last newlines, which the shell would strip.
+# $h: the encoded command; $k: the session's key; $n: the command's number; $1: the length that $h
+# must have, since serial lines lose or double characters now and then (G asks for it again).  File
+# descriptor 3 is the console, so that standard error can be collected in a variable and printed
+# after the output; the x keeps its last newlines, which the shell would strip.
 _SETUP = (
-    "hr(){ printf '\\n%s\\n' B$k.$n",
-    'c=$(printf %b "$h")',
-    'e=$( (eval "$c") 2>&1 >&3 3>&- </dev/null;r=$?;echo x;exit $r)',
-    "r=$?",
-    "printf '\\n%s %s\\n%s\\n%s\\n' E$k.$n $r \"$e\" F$k.$n",
-    "h=",
-    "}",
+    "hc(){ if [ ${#h} = $1 ];then hr;else h=;printf '\\n%s\\n' G$k.$n;fi;}",
+    "hr(){ printf '\\n%s\\n' B$k.$n;c=$(printf %b \"$h\");h=;"
+    'e=$( (eval "$c") 2>&1 >&3 3>&- </dev/null;r=$?;echo x;exit $r);r=$?;'
+    "printf '\\n%s %s\\n%s\\n%s\\n' E$k.$n $r \"$e\" F$k.$n;}",
 )
+_TRIES = 3
 
 
 def encode(command: str) -> str:
@@ -53,13 +52,13 @@ def encode(command: str) -> str:
 
 def in_lines(encoded: str, number: int, limit: int) -> list[str]:
     """The lines to type for an encoded command, none longer than `limit` bytes."""
-    room = limit - len(f"h=\"$h\"'';n={number};hr")
+    end = f";n={number};hc {len(encoded)}"
+    room = limit - len(f"h=\"$h\"''{end};echo +")
     if room < 16:
         raise ValueError(f"lines of {limit} bytes are too short")
     pieces = [encoded[at : at + room] for at in range(0, len(encoded), room)] or [""]
     lines = [f"h=\"$h\"'{piece}'" for piece in pieces]
-    lines[-1] += f";n={number};hr"
-    return lines
+    return [*(f"{line};echo +" for line in lines[:-1]), lines[-1] + end]
 
 
 def take_output(before: bytes, crlf: bool) -> bytes:
@@ -89,16 +88,22 @@ class ConsoleShell:
 
     def open(self, deadline: Deadline) -> None:
         """Take the shell over.  Its prompt must have been seen."""
-        ready = f"R{self._key}".encode()
-        # Quotes split the marker, so its echo can't be taken for it.
-        self._type("PS1=;PS2=;stty -echo -opost 2>/dev/null")
-        self._type(f"k={self._key};h=;exec 3>&1")
-        for line in _SETUP:
-            self._type(line)
-        self._type(f"printf '%s\\n' R''{self._key}.0;while IFS= read -r l;do eval \"$l\";done")
+        setup = (
+            "PS1=;PS2=;stty -echo -opost 2>/dev/null",
+            f"k={self._key};h=;exec 3>&1",
+            *_SETUP,
+            # From here on lines are read by `read`: no line editor, no history.
+            'while IFS= read -r l;do eval "$l";done',
+        )
         wait = deadline.within(_SETUP_SECONDS)
-        _, match = self._console.expect(re.escape(ready) + rb"\.0\r?\n", wait, "the shell")
-        self._crlf = match.endswith(b"\r\n")
+        for number, line in enumerate(setup, start=1):
+            # One at a time.  Quotes split the answer, so the echo can't be taken for it.
+            ready = f"R{self._key}.{number}"
+            done = f"printf '%s\\n' R''{ready[1:]}"
+            self._type(f"{done};{line}" if line.startswith("while") else f"{line};{done}")
+            pattern = re.escape(ready.encode()) + rb"\r?\n"
+            _, match = self._console.expect(pattern, wait, "the console's shell")
+            self._crlf = match.endswith(b"\r\n")
         for command in filter(None, (self._quiet, "true")):
             result = self.run(command, deadline.remaining)
             if result.rc != 0:
@@ -121,14 +126,8 @@ class ConsoleShell:
         self._number += 1
         began, deadline = time.monotonic(), Deadline.after(timeout)
         label = f"{self._key}.{self._number}".encode()
-        lines = in_lines(encode(command), self._number, self._limit)
         what = f"the end of `{shorten(command)}`"
-        for line in lines[:-1]:
-            # One line at a time: a UART has no flow control, and a line that is lost is a hang.
-            self._type(line + ";echo +")
-            self._console.expect(rb"\+\r?\n", deadline, what)
-        self._type(lines[-1])
-        self._console.expect(b"B" + re.escape(label), deadline, what)
+        self._start(command, label, deadline, what)
         out, end = self._console.expect(b"E" + re.escape(label) + rb" \d{1,3}\r?\n", deadline, what)
         err, _ = self._console.expect(b"F" + re.escape(label) + rb"\r?\n", deadline, what)
         rc = int(end.split()[-1])
@@ -138,6 +137,24 @@ class ConsoleShell:
             take_output(out, self._crlf),
             text.decode(errors="replace").removesuffix("x\n"),
             time.monotonic() - began,
+        )
+
+    def _start(self, command: str, label: bytes, deadline: Deadline, what: str) -> None:
+        """Type the command until it has arrived as it was sent."""
+        lines = in_lines(encode(command), self._number, self._limit)
+        for _ in range(_TRIES):
+            for line in lines[:-1]:
+                # One line at a time: a UART has no flow control.
+                self._type(line)
+                self._console.expect(rb"\+\r?\n", deadline, what)
+            self._type(lines[-1])
+            _, answer = self._console.expect(rb"[BG]" + re.escape(label), deadline, what)
+            if answer.startswith(b"B"):
+                return
+        raise GuestError(
+            f"the console garbles what is typed: `{shorten(command)}` did not arrive",
+            hint="does something else write to or read from this console?",
+            console=self._console.tail(),
         )
 
     def put(
