@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.config import Spec, load
 from harness.errors import UsageError
-from harness.images.source.spec import ArchiveRecipe, Component, RootRecipe
+from harness.images.source.spec import ArchiveRecipe, Component, OtherHurd, RootRecipe
 
 
 class GuestOs(StrEnum):
@@ -155,7 +155,7 @@ class SourceRecipe(_Recipe):
     gnumach: Component
     gnumach_headers: Component
     hurd: Component
-    ext2fs: dict[str, Component] = {}  #: other Hurds whose ext2fs becomes /hurd/ext2fs-NAME
+    ext2fs: dict[str, OtherHurd] = {}  #: other Hurds whose ext2fs becomes /hurd/ext2fs-NAME
     programs: dict[str, Component]
     modules: dict[str, str] = Field(min_length=1)  #: file of /hurd to its boot script arguments
     root: RootRecipe

@@ -1,0 +1,79 @@
+"""The guest's programs, as stages: each of them configured, made and installed below `root/`.
+
+What is said here of a program is only what its own configure can't know when it runs on another
+system, or what its Debian tarball lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+from harness.images.source.sources import Source
+from harness.images.source.stage import Stage, Step
+
+_NEEDS = ("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc")
+#: No manuals, which Debian's tarballs partly lack, and no autotools after a patch to their input.
+_MAKE = "MAKEINFO=true man1_MANS= dist_man1_MANS= ACLOCAL=: AUTOCONF=: AUTOHEADER=: AUTOMAKE=:"
+
+
+@dataclass(frozen=True)
+class Program:
+    """How one program differs from the rule `configure && make && make install`."""
+
+    options: str = ""  #: for configure
+    cflags: str = ""
+    install: str = f"make DESTDIR={{out}}/root {_MAKE} install-exec"
+    answers: tuple[tuple[str, str], ...] = ()  #: configure's results for what it would have to run
+
+
+PROGRAMS: dict[str, Program] = {
+    # Hurd has no PATH_MAX, and dash uses it.
+    "dash": Program("--disable-lineno", cflags="-DPATH_MAX=4096"),
+    "bash": Program(
+        "--without-bash-malloc --disable-readline --with-curses=no",
+        install="install -D bash {out}/root/bin/bash",
+        answers=(
+            ("bash_cv_job_control_missing", "present"),
+            ("bash_cv_sys_named_pipes", "present"),
+            ("bash_cv_func_sigsetjmp", "present"),
+            ("bash_cv_printf_a_format", "yes"),
+            ("bash_cv_must_reinstall_sighandlers", "no"),
+            ("bash_cv_getcwd_malloc", "yes"),
+        ),
+    ),
+    # One program with many names: 1.5 MB instead of 20.
+    "coreutils": Program(
+        "--enable-single-binary=symlinks --without-selinux --disable-acl --disable-xattr"
+        " --disable-libcap --without-openssl --without-gmp",
+        answers=(("FORCE_UNSAFE_CONFIGURE", "1"),),
+    ),
+    "sed": Program("--disable-acl"),
+    "grep": Program("--disable-perl-regexp"),
+}
+
+
+def program(name: str, source: Source) -> Stage:
+    """The stage of a known program; `UsageError` for another."""
+    rule = PROGRAMS.get(name)
+    if rule is None:
+        raise UsageError(
+            f"there is no rule to build {name!r}", hint=f"known programs: {', '.join(PROGRAMS)}"
+        )
+    return Stage(
+        name,
+        source=source,
+        needs=_NEEDS,
+        env=dict(rule.answers),
+        steps=(
+            Step(
+                "configure",
+                "{src}/configure --build=x86_64-linux-gnu --host=i686-gnu --prefix= --disable-nls"
+                # Hurd's time_t has 32 bits on i686; gnulib asks for a yes to that.
+                f" --disable-year2038 {rule.options} CFLAGS='-O2 -g0 {rule.cflags}'",
+                once=True,
+            ),
+            Step("make", f"make -j{{jobs}} {_MAKE}"),
+            Step("install", rule.install),
+        ),
+    )

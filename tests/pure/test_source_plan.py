@@ -1,0 +1,171 @@
+"""The plan of a guest from source: sources, stages and their keys, apt's answers, nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InfraError, UsageError
+from harness.images.recipe import SourceRecipe, load_recipe
+from harness.images.source.apt import AptArchive, apt_conf, parse_uris, sources_list
+from harness.images.source.fetch import version_of
+from harness.images.source.guest import made_from, plan, second_hurd
+from harness.images.source.root import node_commands, parse_node
+from harness.images.source.sources import (
+    AptSource,
+    CommitSource,
+    DebSource,
+    DirSource,
+    GitSource,
+    parse_source,
+)
+from harness.images.source.stage import Edit, tree_digest
+
+
+def recipe(**settings: str) -> SourceRecipe:
+    loaded = load_recipe("hurd-i386-source", {k.replace("__", "."): v for k, v in settings.items()})
+    assert isinstance(loaded, SourceRecipe)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    "text, source",
+    [
+        ("apt:mig", AptSource("mig")),
+        ("deb:gcc-14-source", DebSource("gcc-14-source")),
+        ("dir:/some/tree", DirSource(Path("/some/tree"))),
+        ("commit:bc8ac23d", CommitSource("bc8ac23d")),
+        ("git:https://host/x.git@v1.2", GitSource("https://host/x.git", "v1.2")),
+        ("git:ssh://me@host/x@abc", GitSource("ssh://me@host/x", "abc")),
+    ],
+)
+def test_a_source_is_one_field(text: str, source: object) -> None:
+    assert parse_source(text) == source
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "mig", "apt:", "apt:-o", "git:https://host/x", "git:u@--x", "git:--upload@x", "ftp:x"],
+)
+def test_what_is_no_source_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no source"):
+        parse_source(text)
+
+
+def test_a_wrong_source_names_file_and_line() -> None:
+    with pytest.raises(UsageError, match=r"hurd-i386-source.yaml:\d+: hurd.source"):
+        recipe(hurd__source="nowhere")
+
+
+def test_only_a_second_hurd_can_be_a_commit_of_the_first() -> None:
+    with pytest.raises(UsageError, match="second Hurd"):
+        recipe(hurd__source="commit:abc")
+
+
+def test_every_stage_comes_after_what_it_needs() -> None:
+    seen: set[str] = set()
+    for stage in plan(recipe()):
+        assert set(stage.needs) <= seen, stage.name
+        seen.add(stage.name)
+    assert {"gcc", "glibc", "hurd", "ext2fs-vanilla", "gnumach", "bash"} <= seen
+
+
+def test_an_unknown_program_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="emacs") as caught:
+        plan(recipe(programs__emacs__source="apt:emacs"))
+    assert "coreutils" in str(caught.value.hint)
+
+
+def test_a_kernel_from_a_tree_is_refused() -> None:
+    with pytest.raises(UsageError, match="gnumach"):
+        plan(recipe(gnumach__source="dir:/tree"))
+
+
+def test_a_second_hurd_comes_from_the_repository_of_the_first(tmp_path: Path) -> None:
+    commit = CommitSource("abc")
+    assert second_hurd(commit, GitSource("url", "xyz")) == GitSource("url", "abc")
+    assert second_hurd(commit, DirSource(tmp_path)) is None
+    assert second_hurd(commit, AptSource("hurd")) is None
+    assert second_hurd(DirSource(tmp_path), AptSource("hurd")) == DirSource(tmp_path)
+
+
+def test_a_run_finds_the_image_whatever_it_was_built_from() -> None:
+    assert made_from(recipe()) == made_from(recipe(hurd__source="dir:/tree"))
+    assert made_from(recipe()) != made_from(recipe(root__size_mib="64"))
+
+
+URIS = """\
+Reading package lists...
+'http://host/pool/d/dash_0.5.12-12.dsc' dash_0.5.12-12.dsc 1999 SHA256:aa
+'http://host/pool/d/dash_0.5.12.orig.tar.gz' dash_0.5.12.orig.tar.gz 246054 SHA256:bb
+'http://host/pool/d/dash_0.5.12-12.debian.tar.xz' dash_0.5.12-12.debian.tar.xz 41884 SHA256:cc
+"""
+
+
+def test_apt_lists_files_with_hashes() -> None:
+    files = parse_uris(URIS)
+    assert [f.name for f in files][1:] == [
+        "dash_0.5.12.orig.tar.gz",
+        "dash_0.5.12-12.debian.tar.xz",
+    ]
+    assert files[1].size == 246054
+    assert files[1].digest == "SHA256:bb"
+    assert version_of(files[1:]) == "0.5.12-12"
+
+
+def test_the_version_of_a_package_is_in_its_name() -> None:
+    text = "'http://host/gnumach-dev_2%3a1.8+git1-1_i386.deb' {} 5 SHA256:aa"
+    named = parse_uris(text.format("gnumach-dev_2%3a1.8+git1-1_i386.deb"))
+    assert version_of(named) == "1.8+git1-1"
+
+
+def test_apt_keeps_to_its_folder_and_checks_signatures() -> None:
+    conf = apt_conf(Path("/private"))
+    assert all('"/private' in line for line in conf.splitlines() if line.startswith("Dir::"))
+    lines = sources_list(AptArchive("http://host/debian", "sid", Path("/key.gpg")))
+    assert lines.count("signed-by=/key.gpg") == 2
+    assert "trusted" not in lines
+
+
+def test_an_edit_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("one\ntwo\n")
+    Edit("a.c", r"^t\w+$", "2").apply(tmp_path)
+    assert (tmp_path / "a.c").read_text() == "one\n2\n"
+    with pytest.raises(InfraError, match=r"a\.c matches nothing"):
+        Edit("a.c", "three", "3").apply(tmp_path)
+
+
+def test_a_tree_is_known_by_names_contents_links_and_modes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    digests = [tree_digest(tmp_path)]
+    (tmp_path / "a").chmod(0o755)
+    digests.append(tree_digest(tmp_path))
+    (tmp_path / "l").symlink_to("a")
+    digests.append(tree_digest(tmp_path))
+    (tmp_path / "b").write_text("x")
+    digests.append(tree_digest(tmp_path))
+    assert len(set(digests)) == 4
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/x").touch()
+    assert tree_digest(tmp_path) == digests[-1]
+    assert tree_digest(tmp_path, exclude=("b",)) == digests[-2]
+
+
+def test_a_node_is_made_with_its_translator() -> None:
+    node = parse_node("c 0600 /dev/console /hurd/term /dev/console device console")
+    assert node.record == b"/hurd/term\0/dev/console\0device\0console\0"
+    assert node_commands(node, Path("/r")) == [
+        "cd /dev",
+        "mknod console c 0 0",
+        "cd /",
+        "set_inode_field /dev/console mode 020600",
+        "ea_set -f /r /dev/console gnu.translator",
+    ]
+    assert node_commands(parse_node("d 0555 /proc /hurd/procfs -c"), Path("/r"))[0] == "mkdir /proc"
+
+
+@pytest.mark.parametrize("line", ["c 0600 /dev/x", "p 0600 /dev/x /hurd/y", "c 0600 dev/x /hurd/y"])
+def test_what_is_no_node_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="no node"):
+        parse_node(line)

@@ -1,0 +1,215 @@
+"""Stages run, resumed and found again; sources from git and from a folder; the root image."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InfraError, UsageError
+from harness.images.source.apt import AptArchive, PrivateApt
+from harness.images.source.fetch import Fetcher, apply_series
+from harness.images.source.root import assemble, link, make_image, parse_node
+from harness.images.source.sources import DirSource, GitSource
+from harness.images.source.stage import Edit, Stage, Step
+from harness.images.source.workshop import Result, Workshop
+
+pytestmark = pytest.mark.tools
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    archive = AptArchive("http://mirror.invalid", "sid", tmp_path / "key")
+    fetcher = Fetcher(tmp_path / "shop", PrivateApt(tmp_path / "shop/apt", archive))
+    return Workshop(tmp_path / "shop", fetcher, jobs=2, say=lambda text: None)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A source of one C-like file, one header, and a makefile that counts what it makes."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "a.c").write_text("one\n")
+    (tree / "a.h").write_text("head\n")
+    (tree / "Makefile").write_text("all: {a.out}\n")
+    return tree
+
+
+def headers(tree: Path) -> Stage:
+    return Stage(
+        "headers",
+        source=DirSource(tree),
+        exclude=("*.c",),
+        steps=(Step("install", "mkdir {out}/tools && cp {src}/* {out}/tools"),),
+    )
+
+
+LIBRARY = Stage(
+    "library",
+    needs=("headers",),
+    steps=(Step("make", "mkdir {out}/tools && cat {tools}/a.h > {out}/tools/lib"),),
+)
+
+
+def program(tree: Path) -> Stage:
+    return Stage(
+        "program",
+        source=DirSource(tree),
+        needs=("library",),
+        incremental=("*.c",),
+        steps=(
+            Step("configure", "echo configured >> count", once=True),
+            Step(
+                "make",
+                "test o -nt {src}/a.c || { cat {src}/a.c {tools}/lib > o; echo made >> count; }",
+            ),
+            Step("install", "mkdir {out}/root && cp o count {out}/root"),
+        ),
+    )
+
+
+def build(shop: Workshop, tree: Path) -> dict[str, Result]:
+    return shop.build([headers(tree), LIBRARY, program(tree)])
+
+
+def cached(results: dict[str, Result]) -> list[str]:
+    return [name for name, result in results.items() if result.cached]
+
+
+def test_nothing_runs_twice(shop: Workshop, tree: Path) -> None:
+    first = build(shop, tree)
+    assert cached(first) == []
+    assert (first["program"].out / "root/o").read_text() == "one\nhead\n"
+    again = build(shop, tree)
+    assert cached(again) == ["headers", "library", "program"]
+    assert [r.digest for r in again.values()] == [r.digest for r in first.values()]
+
+
+def test_an_edit_runs_only_what_sees_it_and_only_make(shop: Workshop, tree: Path) -> None:
+    build(shop, tree)
+    (tree / "a.c").write_text("two\n")
+    edited = build(shop, tree)
+    assert cached(edited) == ["headers", "library"]
+    assert (edited["program"].out / "root/o").read_text() == "two\nhead\n"
+    assert (edited["program"].out / "root/count").read_text() == "configured\nmade\nmade\n"
+    (tree / "a.c").write_text("one\n")
+    assert cached(build(shop, tree)) == ["headers", "library", "program"]
+
+
+def test_a_result_with_the_same_bytes_starts_nothing(shop: Workshop, tree: Path) -> None:
+    build(shop, tree)
+    same = Stage("library", LIBRARY.steps, needs=("headers",), env={"NEW": "1"})
+    results = shop.build([headers(tree), same, program(tree)])
+    assert cached(results) == ["headers", "program"]
+
+
+def test_a_change_outside_the_incremental_files_starts_afresh(shop: Workshop, tree: Path) -> None:
+    build(shop, tree)
+    (tree / "a.h").write_text("other\n")
+    results = build(shop, tree)
+    assert cached(results) == []
+    assert (results["program"].out / "root/count").read_text() == "configured\nmade\n"
+
+
+def test_a_failure_names_stage_step_command_and_log_and_is_resumed(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    stage = Stage(
+        "brittle",
+        steps=(
+            Step("configure", "echo once >> count", once=True),
+            Step("make", f"cat {tmp_path}/missing && mkdir {{out}}/root && cp count {{out}}/root"),
+        ),
+    )
+    with pytest.raises(InfraError, match="stage brittle, step make: exit code 1") as caught:
+        shop.build([stage])
+    assert f"command: cat {tmp_path}/missing" in str(caught.value)
+    log = re.search(r"the whole log is (\S+);", str(caught.value.hint))
+    assert log and "No such file" in Path(log[1]).read_text()
+    (tmp_path / "missing").touch()
+    result = shop.build([stage])["brittle"]
+    assert (result.out / "root/count").read_text() == "once\n"
+
+
+def test_an_edit_changes_a_copy(shop: Workshop, tree: Path) -> None:
+    stage = Stage(
+        "edited",
+        source=DirSource(tree),
+        edits=(Edit("a.c", "one", "1"),),
+        steps=(Step("install", "cp {src}/a.c {out}"),),
+    )
+    assert (shop.build([stage])["edited"].out / "a.c").read_text() == "1\n"
+    assert (tree / "a.c").read_text() == "one\n"
+    wrong = Stage("edited", source=DirSource(tree), edits=(Edit("a.c", "nil", "1"),), steps=())
+    with pytest.raises(InfraError, match=r"stage edited: the edit of a\.c"):
+        shop.build([wrong])
+
+
+def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    git = ["git", "-C", str(origin), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "init", "-q", str(origin)], check=True)
+    (origin / "f").write_text("1")
+    subprocess.run([*git, "add", "f"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    ask = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    commit = ask.stdout.strip()
+    steps = (Step("install", "cp {src}/f {out}"),)
+    stage = Stage("git", steps, source=GitSource(str(origin), commit))
+    assert (shop.build([stage])["git"].out / "f").read_text() == "1"
+    with pytest.raises(UsageError, match="no such commit"):
+        shop.build([Stage("git", steps, source=GitSource(str(origin), "0123456789ab"))])
+    origin.rename(tmp_path / "away")
+    assert shop.build([stage])["git"].cached
+
+
+def test_debian_patches_are_applied_in_order(tmp_path: Path) -> None:
+    patches = tmp_path / "debian/patches"
+    patches.mkdir(parents=True)
+    (tmp_path / "f").write_text("a\n")
+    for name, old, new in (("1", "a", "b"), ("2", "b", "c")):
+        (patches / name).write_text(f"--- x/f\n+++ y/f\n@@ -1 +1 @@\n-{old}\n+{new}\n")
+    (patches / "series").write_text("1\n# none\n\n2 -p1 # why\n")
+    apply_series(tmp_path)
+    assert (tmp_path / "f").read_text() == "c\n"
+
+
+def test_the_root_image_has_files_of_root_and_nodes_with_translators(tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    (built / "bin").mkdir(parents=True)
+    (built / "bin/[").write_text("test")
+    (built / "lib").mkdir()
+    (built / "lib/x.a").touch()
+    (tmp_path / "passwd").write_text("root")
+    tree = tmp_path / "tree"
+    (tree / "dev").mkdir(parents=True)
+    assemble([built], {"/etc/passwd": tmp_path / "passwd"}, tree)
+    link(tree, "/bin/sh", "[")
+    assert not (tree / "lib/x.a").exists()
+    image = tmp_path / "root.img"
+    nodes = [parse_node("c 0666 /dev/null /hurd/null"), parse_node("d 0555 /proc /hurd/procfs -c")]
+    make_image(tree, nodes, image, 32)
+
+    def ask(command: str) -> str:
+        done = subprocess.run(
+            ["debugfs", "-R", command, str(image)], capture_output=True, text=True
+        )
+        return done.stdout
+
+    ask(f"ea_get -f {tmp_path}/record /proc gnu.translator")
+    assert (tmp_path / "record").read_bytes() == b"/hurd/procfs\0-c\0"
+    shown = ask("stat /dev/null")
+    assert "character special" in shown and "0666" in shown
+    assert re.search(r"User: +0 +Group: +0", ask('stat "/bin/["'))
+    assert (
+        "Block size:               4096"
+        in subprocess.run(["dumpe2fs", "-h", str(image)], capture_output=True, text=True).stdout
+    )
+    assert 'Fast link dest: "["' in ask("stat /bin/sh")
+
+
+def test_a_file_that_the_recipe_wants_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        assemble([], {"/etc/x": tmp_path / "x"}, tmp_path / "tree")
