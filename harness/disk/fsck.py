@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.disk.copy import host_errors
-from harness.disk.fsck_rules import NOISE, PROBLEMS, RULES
+from harness.disk.fsck_rules import NOISE, PROBLEMS, RULES, UNNUMBERED
 from harness.errors import InfraError
 from harness.process import run
 from harness.verdicts import Finding, FindingClass
@@ -73,7 +73,9 @@ def e2fsck(image: Path, mode: Mode, *, label: str = "") -> FsckRun:
     text = "\n".join(part for part in (done.stdout.strip(), _stderr(done.stderr)) if part)
     names = [name for name in (image.name, label) if name]
     findings = parse(text, names)
-    findings += _silent(_problem_codes(problems, done.returncode), findings)
+    numbers = _problem_numbers(problems, done.returncode)
+    if mode is not Mode.CHECK:  # that one says all that it finds
+        findings += _silent(numbers, findings)
     if not findings and done.returncode & ~3:
         findings += (Finding(UNRECOGNISED, FindingClass.DAMAGE, f"rc {done.returncode}: {text}"),)
     clean = any(_without_name(line, names).startswith("clean, ") for line in text.splitlines())
@@ -123,7 +125,7 @@ def _stderr(text: str) -> str:
     return re.sub(r"^e2fsck 1\.\d+.*\n?", "", text).strip()
 
 
-def _problem_codes(path: Path, rc: int) -> tuple[int, ...]:
+def _problem_numbers(path: Path, rc: int) -> tuple[int, ...]:
     """The numbers in the problem log, in order; e2fsck leaves out the end when it gives up."""
     try:
         text = path.read_text(errors="replace")
@@ -137,16 +139,23 @@ def _problem_codes(path: Path, rc: int) -> tuple[int, ...]:
     return tuple(int(code, 16) for code in re.findall(r'<problem code="0x([0-9a-f]+)"', text))
 
 
-def _silent(codes: Sequence[int], said: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Findings for the problems that e2fsck did not mention."""
+def _silent(numbers: Sequence[int], said: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings for the problems that e2fsck met and did not mention.
+
+    A number without a name is mentioned if there is a message left that no other number explains.
+    """
+    named = {code for code, _ in PROBLEMS.values()}
     mentioned = {finding.code for finding in said}
+    spare = sum(finding.code not in UNNUMBERED | named for finding in said)
     found: dict[str, Finding] = {}
-    for number in codes:
-        code, kind = PROBLEMS.get(number, (UNRECOGNISED, FindingClass.DAMAGE))
-        # A problem without a name of its own was mentioned if anything but notes was.
-        covered = code in mentioned or (
-            code == UNRECOGNISED and any(f.kind is not FindingClass.NOTE for f in said)
-        )
-        if not covered and code not in found:
-            found[code] = Finding(code, kind, f"not mentioned by e2fsck: problem 0x{number:06x}")
+    for number in numbers:
+        text = f"not mentioned by e2fsck: problem 0x{number:06x}"
+        if number in PROBLEMS:
+            code, kind = PROBLEMS[number]
+            if code not in mentioned:
+                found.setdefault(code, Finding(code, kind, text))
+        elif spare:
+            spare -= 1
+        else:
+            found.setdefault(UNRECOGNISED, Finding(UNRECOGNISED, FindingClass.DAMAGE, text))
     return tuple(found.values())

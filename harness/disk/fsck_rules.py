@@ -28,6 +28,8 @@ NOISE = tuple(
         r"^\d+/\d+ files \([\d.]+% non-contiguous\), \d+/\d+ blocks",
         r"^\*+ (?:WARNING: Filesystem still has errors|FILE SYSTEM WAS MODIFIED) \*+$",
         r"^Run journal anyway$",
+        # The advice that follows "The superblock could not be read ..." over several lines.
+        r"^filesystem(?:\.  If the device is| \(and not swap)|^is corrupt, and you might try",
     )
 )
 
@@ -119,9 +121,23 @@ RULES = (
     _rule("bad-inode", _DAMAGE, r"^Inode \d+"),
 )
 
+#: findings of messages that are no numbered problems
+UNNUMBERED = frozenset(
+    {
+        "journal-replayed",
+        "not-cleanly-unmounted",
+        "error-flag",
+        "check-due",
+        "manual-fsck-needed",
+        "recovery-not-done",
+    }
+)
+
 #: e2fsck's problem numbers of what preen mode mends without a message, and of what else it logs
 #: on the way of recovery (e2fsprogs e2fsck/problem.h)
 PROBLEMS = {
+    0x00003F: ("sb-free-counts", _COUNTS),
+    0x000040: ("sb-free-counts", _COUNTS),
     0x000018: ("journal-flag-clear-with-data", _FLAGS),
     0x000020: ("orphan-released", _ORPHAN),
     0x050001: ("bitmap-padding", _DAMAGE),

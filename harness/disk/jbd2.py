@@ -40,6 +40,13 @@ class JournalMap:
             block for _, first, count in self.runs for block in range(first, first + count)
         )
 
+    def disk_block(self, log_block: int) -> int:
+        """Where a block of the journal is on the disk; `ValueError` when it has no such block."""
+        for logical, first, count in self.runs:
+            if logical <= log_block < logical + count:
+                return first + log_block - logical
+        raise ValueError(f"the journal has no block {log_block}")
+
     @property
     def length(self) -> int:
         """Blocks."""
@@ -48,10 +55,10 @@ class JournalMap:
     @property
     def superblock_offset(self) -> int | None:
         """Where the journal's superblock is in the image, in bytes."""
-        for logical, first, _ in self.runs:
-            if logical == 0:
-                return first * self.block_size
-        return None
+        try:
+            return self.disk_block(0) * self.block_size
+        except ValueError:  # the journal's inode is damaged
+            return None
 
 
 @dataclass(frozen=True)

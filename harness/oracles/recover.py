@@ -12,7 +12,8 @@ Pure recovery in detail (as e2fsck 1.47.0 was seen to behave):
 * If the orphan list is not empty then, the copy's superblock is made to say that no check is due,
   and `e2fsck -p` releases the orphans and calls the rest clean.  This is done after the replay
   since the log may hold a superblock of its own.
-* Where the boot ended with "clean", it has done exactly that, and its copy serves for both.
+* Where the boot ended with "clean", it has done exactly that (and recounted the superblock's free
+  counts, as a mount does), and its copy serves for both.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from harness.disk.fsck import FsckRun, Mode, e2fsck
 from harness.disk.jbd2 import JournalMap, journal_superblock
 from harness.verdicts import Finding, FindingClass
 
-_HARMLESS = frozenset({FindingClass.REPLAY, FindingClass.ORPHAN, FindingClass.NOTE})
+_HARMLESS = frozenset(
+    {FindingClass.REPLAY, FindingClass.ORPHAN, FindingClass.COUNTS, FindingClass.NOTE}
+)
 
 
 @dataclass(frozen=True)
