@@ -155,7 +155,8 @@ class SourceRecipe(_Recipe):
     gnumach: Component
     gnumach_headers: Component
     hurd: Component
-    ext2fs: dict[str, OtherHurd] = {}  #: other Hurds whose ext2fs becomes /hurd/ext2fs-NAME
+    #: other Hurds, whose ext2fs becomes /hurd/ext2fs-NAME
+    ext2fs: dict[str, OtherHurd] = Field(default_factory=dict)
     programs: dict[str, Component]
     modules: dict[str, str] = Field(min_length=1)  #: file of /hurd to its boot script arguments
     root: RootRecipe
