@@ -282,8 +282,10 @@ def _last_words(report: Report, end: RunEnded, page: Path | None) -> Sequence[tu
     if report.caveat:
         lines.append((report.caveat, "yellow"))
     lines.append((clean_line(report.headline), "bold" if good else "bold red"))
-    if end.message and clean_line(end.message).rstrip(".") not in clean_line(report.headline):
-        lines.append((clean_line(end.message), ""))
+    for line in end.message.splitlines():
+        said = clean_line(line)
+        if said and said.rstrip(".") not in report.headline:
+            lines.append((said, ""))
     if page is not None:
         lines.append((f"report: {page}", ""))
     hint = clean_line(end.hint)

@@ -23,25 +23,38 @@ _TEXTS = 6
 
 
 def reason_groups(judged: Sequence[Judged]) -> tuple[ReasonGroup, ...]:
-    """Every verdict of a single state, and of a model with many states those that are no PASS."""
-    seen: dict[tuple[CrashModel, Oracle, Verdict, str], list[Judged]] = {}
+    """Every verdict of a single state, and of a model with many states those that are no PASS.
+
+    What broke or missed did so for every oracle, and is one group for all of them.
+    """
+    seen: dict[tuple[object, ...], list[Judged]] = {}
     for item in judged:
-        if item.verdict is not Verdict.PASS or item.model is not CrashModel.PREFIX:
-            key = (item.model, item.oracle, item.verdict, item.reason.strip())
-            seen.setdefault(key, []).append(item)
-    return tuple(
-        ReasonGroup(*key, tuple(hit.state for hit in hits), hits[0].evidence)
-        for key, hits in sorted(seen.items(), key=lambda item: _place(item[0], len(item[1])))
+        if item.verdict is Verdict.PASS and item.model is CrashModel.PREFIX:
+            continue
+        shared = item.verdict in (Verdict.VOID, Verdict.INFRA)
+        whose = () if shared else (item.model, item.oracle)
+        seen.setdefault((*whose, item.verdict, item.reason.strip()), []).append(item)
+    groups = [_reason_group(hits) for hits in seen.values()]
+    return tuple(sorted(groups, key=_place))
+
+
+def _reason_group(hits: Sequence[Judged]) -> ReasonGroup:
+    return ReasonGroup(
+        models=tuple(m for m in CrashModel if any(hit.model is m for hit in hits)),
+        oracles=tuple(o for o in Oracle if any(hit.oracle is o for hit in hits)),
+        verdict=hits[0].verdict,
+        reason=hits[0].reason.strip(),
+        states=tuple(dict.fromkeys(hit.state for hit in hits)),
+        evidence=hits[0].evidence,
     )
 
 
-def _place(key: tuple[CrashModel, Oracle, Verdict, str], hits: int) -> tuple[int, int, int, int]:
-    model, oracle, verdict, _ = key
+def _place(group: ReasonGroup) -> tuple[int, int, int, int]:
     return (
-        list(CrashModel).index(model),
-        list(Oracle).index(oracle),
-        list(Verdict).index(verdict),
-        -hits,
+        list(CrashModel).index(group.models[0]),
+        list(Oracle).index(group.oracles[0]),
+        list(Verdict).index(group.verdict),
+        -len(group.states),
     )
 
 

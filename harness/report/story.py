@@ -19,6 +19,8 @@ MODELS = {
     "power cut at that very moment leaves on a disk that keeps the order of its writes.",
 }
 
+_LONGEST_CAUSE = 90
+
 #: what each oracle asks
 ORACLES = {
     Oracle.STRUCTURE: "after pure recovery a read-only full check finds no damage",
@@ -131,20 +133,21 @@ def caveat(variants: Sequence[VariantView]) -> str:
     void = sum(cell.counts.get(Verdict.VOID, 0) for cell in cells)
     infra = sum(cell.counts.get(Verdict.INFRA, 0) for cell in cells)
     whole = sum(sum(cell.counts.values()) for cell in cells)
+    if whole == infra:
+        return ""  # nothing was judged at all, which the headline says
     parts = []
     if void:
-        parts.append(f"{void} prove nothing (VOID)")
+        parts.append(f"{void} {'proves' if void == 1 else 'prove'} nothing (VOID)")
     if infra:
-        parts.append(f"{infra} say nothing of the file system (INFRA)")
+        parts.append(
+            f"{infra} {'says' if infra == 1 else 'say'} nothing of the file system (INFRA)"
+        )
     return f"Of {counted(whole, 'verdict')}, {listed(parts)}." if parts else ""
 
 
 def headline(ending: Ending, end: RunEnded | None, variants: Sequence[VariantView]) -> str:
     """The run in one sentence; what broke the run is said before what the run found."""
-    found = "; ".join(variant.sentence for variant in variants if variant.cells)
-    unjudged = [variant.name for variant in variants if not variant.cells]
-    if found and unjudged:
-        found += f"; {listed(unjudged)} {'was' if len(unjudged) == 1 else 'were'} not judged"
+    found = _found(variants)
     broke = {
         Ending.INFRA: "The host or a tool failed",
         Ending.GUEST: "The guest failed",
@@ -154,6 +157,23 @@ def headline(ending: Ending, end: RunEnded | None, variants: Sequence[VariantVie
     }.get(ending)
     if broke is None:
         return f"{found or 'No crash state was judged'}."
-    until = f"Until then: {found}." if found else "No crash state was judged."
-    why = f": {clean_line(end.message)}" if end and end.message else ""
-    return f"{broke}{why.rstrip('.')}. {until}"
+    # A long message stands below the headline, in one piece.
+    why = clean_line((end.message if end else "").strip().split("\n")[0]).rstrip(".")
+    why = f": {why}" if 0 < len(why) <= _LONGEST_CAUSE else ""
+    judged = any(cell.found is not Verdict.INFRA for v in variants for cell in v.cells)
+    rest = f"Until then: {found}" if judged else found or "No crash state was judged"
+    return f"{broke}{why}. {rest}."
+
+
+def _found(variants: Sequence[VariantView]) -> str:
+    """The variants' sentences; those that say the same are one."""
+    if not any(variant.cells for variant in variants):
+        return ""
+    alike: dict[str, list[str]] = {}
+    for variant in variants:
+        alike.setdefault(variant.sentence.removeprefix(variant.name), []).append(variant.name)
+    parts = []
+    for said, names in alike.items():
+        plural = len(names) > 1 and said.startswith(" was ")
+        parts.append(listed(names) + (said.replace(" was ", " were ", 1) if plural else said))
+    return "; ".join(parts)

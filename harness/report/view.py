@@ -112,10 +112,10 @@ class FindingGroup:
 
 @dataclass(frozen=True)
 class ReasonGroup:
-    """Verdicts that one oracle gave for the same reason."""
+    """Verdicts that were given for the same reason."""
 
-    model: CrashModel
-    oracle: Oracle
+    models: tuple[CrashModel, ...]
+    oracles: tuple[Oracle, ...]
     verdict: Verdict
     reason: str
     states: tuple[str, ...]

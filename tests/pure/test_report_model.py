@@ -312,3 +312,22 @@ def test_words_for_numbers() -> None:
     assert [counted(2, "prefix"), counted(3, "flush")] == ["2 prefixes", "3 flushes"]
     assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
     assert [size(512), size(2048), size(3 << 30)] == ["512 B", "2.0 KiB", "3.0 GiB"]
+
+
+def test_variants_with_the_same_fate_share_a_sentence_and_a_long_cause_stands_apart() -> None:
+    events = [
+        event.model_copy(update={"message": "m" * 200} if isinstance(event, RunEnded) else {})
+        for event in sample(Case.INFRA)
+        if getattr(event, "variant", "") != "ext3"
+    ]
+    twin = [
+        event.model_copy(update={"variant": "ext4"})
+        for event in events
+        if getattr(event, "variant", "") == "ext2"
+    ]
+    report = build([*events, *twin])
+    assert report.headline == (
+        "The host or a tool failed. ext3 was not judged; ext2 and ext4 could not be judged."
+    )
+    assert report.caveat == "", "that nothing was judged is in the headline already"
+    assert [len(variant.reasons) for variant in report.variants] == [0, 1, 1]
