@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.errors import InfraError
 
-_CHUNK = 8 << 20
+_CHUNK = 256 << 10  # bytes; also the grain at which zeros become holes
+_ZEROS = bytes(_CHUNK)
 
 
 def sparse_copy(source: Path, target: Path) -> None:
@@ -21,7 +22,7 @@ def sparse_copy(source: Path, target: Path) -> None:
     short.
     """
     with host_errors(target), source.open("rb") as reader, target.open("wb") as writer:
-        size = os.fstat(reader.fileno()).st_size
+        size = os.lseek(reader.fileno(), 0, os.SEEK_END)  # of a device, too
         os.ftruncate(writer.fileno(), size)
         for begin, end in _data_ranges(reader.fileno(), size):
             _copy_range(reader.fileno(), writer.fileno(), begin, end)
@@ -65,7 +66,9 @@ def _copy_range(source: int, target: int, begin: int, end: int) -> None:
         chunk = os.pread(source, min(_CHUNK, end - begin), begin)
         if not chunk:  # the file shrank meanwhile; what is missing reads as zeros
             return
-        written = 0
-        while written < len(chunk):
-            written += os.pwrite(target, chunk[written:], begin + written)
+        # Devices and FUSE files can't tell their holes, so zeros are looked for.
+        if chunk != _ZEROS[: len(chunk)]:
+            written = 0
+            while written < len(chunk):
+                written += os.pwrite(target, chunk[written:], begin + written)
         begin += len(chunk)
