@@ -107,7 +107,7 @@ def _variant(name: str, events: Sequence[Event], last: float) -> VariantView:
     phases = _phases(mine, last)
     log = next(reversed(_of(mine, DiskLog)), None)
     cells = _cells(name, _of(mine, Compared), judged)
-    objects = object_pairs(events, name)
+    objects = object_pairs(events, name, judged)
     findings = finding_groups(_of(mine, VerdictGiven))
     return VariantView(
         name=name,

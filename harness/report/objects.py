@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.events import Event, ObjectExpected, ObjectView
-from harness.report.view import FieldRow, ObjectPair
-from harness.verdicts import CrashModel
+from harness.report.view import FieldRow, Judged, ObjectPair, Standing
+from harness.verdicts import CrashModel, Oracle, Verdict
 
 # debugfs says User and Group where a scenario says uid and gid.
 _ALIASES = {"user": "uid", "group": "gid", "file_acl": "acl", "fast_link_dest": "target"}
@@ -29,14 +29,25 @@ _ORDER = (
 _ABSENT = "—"
 
 
-def object_pairs(events: Sequence[Event], variant: str) -> tuple[ObjectPair, ...]:
-    """The views of one variant's objects, paired; those of a live kill come first."""
+def object_pairs(
+    events: Sequence[Event], variant: str, judged: Sequence[Judged]
+) -> tuple[ObjectPair, ...]:
+    """The views of one variant's objects, paired; those of a live kill come first.
+
+    Whether an object is right is for its oracle to say, which knows what was acknowledged; here it
+    is only compared with the two states that the scenario names.
+    """
+    verdicts = {
+        (item.model, item.state): item.verdict for item in judged if item.oracle is Oracle.OBJECT
+    }
     expected = {event.path: event for event in events if isinstance(event, ObjectExpected)}
     views: dict[tuple[CrashModel, str, str], dict[str, ObjectView]] = {}
     for event in events:
         if isinstance(event, ObjectView) and event.variant == variant:
             views.setdefault((event.model, event.state, event.path), {})[event.when] = event
-    pairs = [_pair(key, pair, expected.get(key[2])) for key, pair in views.items()]
+    pairs = [
+        _pair(key, pair, expected.get(key[2]), verdicts.get(key[:2])) for key, pair in views.items()
+    ]
     return tuple(sorted(pairs, key=lambda pair: list(CrashModel).index(pair.model)))
 
 
@@ -44,11 +55,12 @@ def _pair(
     key: tuple[CrashModel, str, str],
     pair: Mapping[str, ObjectView],
     expected: ObjectExpected | None,
+    verdict: Verdict | None,
 ) -> ObjectPair:
     before, after = pair.get("before"), pair.get("after")
-    standing, ok = _standing(after, expected)
+    standing = _standing(after, expected)
     wanted = expected.now if expected else None
-    if ok and standing.startswith("as before"):
+    if standing is Standing.BEFORE and verdict is Verdict.PASS:
         wanted = expected.was if expected else None
     return ObjectPair(
         *key,
@@ -58,7 +70,7 @@ def _pair(
         after_text=after.text if after else "",
         rows=_rows(_fields(before), _fields(after), wanted),
         standing=standing,
-        ok=ok,
+        verdict=verdict,
     )
 
 
@@ -94,19 +106,15 @@ def _matches(fields: Mapping[str, str], expected: Mapping[str, str] | None) -> b
     )
 
 
-def _standing(after: ObjectView | None, expected: ObjectExpected | None) -> tuple[str, bool | None]:
+def _standing(after: ObjectView | None, expected: ObjectExpected | None) -> Standing:
     fields = _fields(after)
     if fields is None:
-        return "not looked at after recovery", None
+        return Standing.UNSEEN
     if expected is None:
-        return ("there after recovery" if fields else "absent after recovery"), None
+        return Standing.THERE if fields else Standing.ABSENT
     if _matches(fields, expected.now):
-        return "as after the workload", True
-    if _matches(fields, expected.was):
-        return "as before the workload", True
-    if not fields:
-        return "absent, as neither before nor after the workload", False
-    return "as neither before nor after the workload", False
+        return Standing.AFTER
+    return Standing.BEFORE if _matches(fields, expected.was) else Standing.NEITHER
 
 
 def _rows(

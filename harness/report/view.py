@@ -66,6 +66,17 @@ class FieldRow:
     wrong: bool  #: the value after recovery is not the expected one
 
 
+class Standing(StrEnum):
+    """How an object after recovery compares with the scenario."""
+
+    AFTER = "as after the workload"
+    BEFORE = "as before the workload"
+    NEITHER = "neither as before nor as after the workload"
+    THERE = "there"
+    ABSENT = "absent"
+    UNSEEN = "not looked at"
+
+
 @dataclass(frozen=True)
 class ObjectPair:
     """An object before and after recovery of one crash state."""
@@ -78,8 +89,8 @@ class ObjectPair:
     before_text: str
     after_text: str
     rows: tuple[FieldRow, ...]
-    standing: str  #: how the object after recovery compares with the scenario, in words
-    ok: bool | None  #: None: nothing to compare with
+    standing: Standing
+    verdict: Verdict | None  #: what the object oracle said of the state
 
 
 @dataclass(frozen=True)

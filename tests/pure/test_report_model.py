@@ -23,7 +23,7 @@ from harness.report.sample import Case, sample
 from harness.report.strip import PER_PIECE, strip
 from harness.report.text import clean, clean_line, counted, duration, excerpt, listed, size
 from harness.report.timeline import timeline
-from harness.report.view import Ending
+from harness.report.view import Ending, Standing
 from harness.verdicts import CrashModel, Oracle, Verdict
 
 
@@ -239,7 +239,7 @@ def test_an_inode_that_was_never_written_stands_out_before_recovery() -> None:
         _view("after", Type="directory", Mode="0775", User="1001"),
     ]
     (pair,) = build(events).variants[0].objects
-    assert pair.ok is True and pair.standing == "as after the workload"
+    assert pair.standing is Standing.AFTER
     rows = {row.name: row for row in pair.rows}
     assert rows["Type"].odd and rows["Mode"].odd and not rows["User"].odd
     assert all(row.changed and not row.wrong for row in pair.rows)
@@ -252,24 +252,40 @@ def test_a_field_that_is_neither_old_nor_new_is_shown_with_what_was_expected() -
         _view("after", Type="directory", Mode="0777", User="1001"),
     ]
     (pair,) = build(events).variants[0].objects
-    assert pair.ok is False
+    assert pair.standing is Standing.NEITHER
     assert [(row.name, row.expected) for row in pair.rows if row.wrong] == [("Mode", "0700")]
 
 
 @pytest.mark.parametrize(
-    ("was", "ok", "standing"),
-    [
-        (None, True, "as before the workload"),
-        ({"mode": "0755"}, False, "absent, as neither before nor after the workload"),
-    ],
+    ("was", "standing"), [(None, Standing.BEFORE), ({"mode": "0755"}, Standing.NEITHER)]
 )
-def test_an_absent_object_is_right_only_where_it_may_be_absent(
-    was: dict[str, str] | None, ok: bool, standing: str
+def test_an_absent_object_is_compared_with_both_states(
+    was: dict[str, str] | None, standing: Standing
 ) -> None:
     now = {"mode": "0700"}
     events: list[Event] = [ObjectExpected(path="d", was=was, now=now), _view("after")]
     (pair,) = build(events).variants[0].objects
-    assert (pair.ok, pair.standing) == (ok, standing)
+    assert (pair.standing, pair.after) == (standing, {})
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [(Verdict.PASS, None), (Verdict.FAIL, "0700")])
+def test_the_oracle_says_whether_the_old_state_will_do(
+    verdict: Verdict, expected: str | None
+) -> None:
+    # The object is as it was before the workload: right, unless the change was acknowledged.
+    events: list[Event] = [
+        ObjectExpected(path="d", was=None, now={"mode": "0700"}),
+        _view("before", mode="0000"),
+        _view("after"),
+        _verdict(0, Oracle.OBJECT, verdict).model_copy(
+            update={"model": CrashModel.KILL, "state": "kill"}
+        ),
+    ]
+    (pair,) = build(events).variants[0].objects
+    assert (pair.standing, pair.verdict) == (Standing.BEFORE, verdict)
+    assert [(row.name, row.expected, row.wrong) for row in pair.rows] == [
+        ("Mode", expected, expected is not None)
+    ]
 
 
 def test_findings_are_grouped_with_damage_first() -> None:
