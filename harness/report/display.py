@@ -204,11 +204,14 @@ class Display:
 
     def _tally(self, variant: str) -> str:
         """`judged 96 of 143 states: 250 PASS, 3 FAIL`."""
-        done = sum(len(states) for key, states in self._judged.items() if key[0] == variant)
-        whole = sum(count for key, count in self._planned.items() if key[0] == variant)
+        judged = {key[1]: len(seen) for key, seen in self._judged.items() if key[0] == variant}
+        planned = {key[1]: count for key, count in self._planned.items() if key[0] == variant}
+        done = sum(judged.values())
+        # A model without a plan, such as the kill, has as many states as were seen of it.
+        whole = sum(max(judged.get(m, 0), planned.get(m, 0)) for m in {**judged, **planned})
         counts = [(str(v), self._counts[variant, v]) for v in Verdict]
         said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
-        of = f" of {whole}" if whole else ""
+        of = f" of {whole}" if planned else ""
         return f"judged {done}{of} states: {said or 'no verdict yet'}"
 
     # How it is put out.

@@ -56,13 +56,23 @@ def sentence(
 
 
 def _passes(cells: Sequence[Cell]) -> str:
-    """`lost nothing after the kill and in 96 prefixes`: states that all oracles could judge."""
-    fewest: dict[CrashModel, int] = {}
-    for cell in cells:
-        passed = cell.counts.get(Verdict.PASS, 0)
-        fewest[cell.model] = min(fewest.get(cell.model, passed), passed)
-    where = [_whole(model, count) for model, count in fewest.items() if count]
+    """`lost nothing after the kill and in 96 prefixes`.
+
+    A state counts unless some oracle could say nothing of it; one that an oracle was not asked
+    about, such as the object's before the workload, counts by the others.
+    """
+    proved: dict[CrashModel, int] = {}
+    for model in CrashModel:
+        mine = [cell for cell in cells if cell.model is model]
+        states = max((cell.states for cell in mine), default=0)
+        dumb = max((_dumb(cell) for cell in mine), default=0)
+        proved[model] = max(states - dumb, 0)
+    where = [_whole(model, count) for model, count in proved.items() if count]
     return f"lost nothing {listed(where)}" if where else "passed what could be judged"
+
+
+def _dumb(cell: Cell) -> int:
+    return cell.counts.get(Verdict.VOID, 0) + cell.counts.get(Verdict.INFRA, 0)
 
 
 def _whole(model: CrashModel, count: int) -> str:

@@ -75,6 +75,15 @@ def test_a_long_judging_gives_a_sign_of_life_in_ci() -> None:
     assert 15 <= len(signs) <= 25
 
 
+def test_a_kill_that_was_not_planned_does_not_outrun_the_plan() -> None:
+    events = [
+        event
+        for event in sample(Case.EXPECTED)
+        if not (isinstance(event, StatesPlanned) and event.model is CrashModel.KILL)
+    ]
+    assert "ext3: judge took 9.8 s, judged 151 of 151 states" in _plain(events)
+
+
 def test_ten_thousand_operations_are_not_ten_thousand_lines() -> None:
     ops = [
         OpDone(

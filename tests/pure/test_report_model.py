@@ -52,6 +52,13 @@ def test_void_is_said_first_and_not_counted_as_passed() -> None:
     assert "ext3 lost nothing after the kill and in 47 prefixes" in report.headline
 
 
+def test_a_state_that_an_oracle_was_not_asked_about_counts_by_the_others() -> None:
+    verdicts = [_verdict(n, Oracle.STRUCTURE, Verdict.PASS) for n in range(14)]
+    verdicts += [_verdict(n, Oracle.OBJECT, Verdict.PASS) for n in range(7, 14)]
+    (variant,) = build(verdicts).variants
+    assert variant.sentence == "v lost nothing in 14 prefixes of the write log"
+
+
 def test_what_broke_comes_before_what_was_found() -> None:
     report = build(sample(Case.INFRA))
     assert report.ending is Ending.INFRA
