@@ -216,6 +216,12 @@ class ObjectStat:
     text: str
 
     @property
+    def unreadable(self) -> bool:
+        """Whether a folder on the way is damaged, so that nobody knows if the name is there."""
+        known = ("File not found by", "not a directory")
+        return not self.present and not any(each in self.text for each in known)
+
+    @property
     def dangling(self) -> bool:
         """Whether the name leads to an inode that is empty or can't be one."""
         return self.present and self.fields.get("type") == "bad type"
@@ -245,10 +251,9 @@ def _object(path: str, block: str, complaints: str) -> ObjectStat:
     said = [line for line in complaints.splitlines() if not line.startswith("debugfs 1.")]
     own = [line for line in said if line.startswith(f"/{path}: ")]
     text = "\n".join(own or said)
-    # Any other complaint than these two means that there is an entry which leads nowhere.
-    absent = not own or "File not found" in text or "not a directory" in text
-    fields = {} if absent else {"type": "bad type", "mode": "0000"}
-    return ObjectStat(path, not absent, fields, text)
+    if "resolves to an illegal inode number" in text:
+        return ObjectStat(path, True, {"type": "bad type", "mode": "0000"}, text)
+    return ObjectStat(path, False, {}, text)
 
 
 def _with_target(image: Path, found: ObjectStat) -> ObjectStat:

@@ -22,6 +22,8 @@ from harness.verdicts import Finding, FindingClass
 
 UNRECOGNISED = "unrecognised"
 _OPERATIONAL = 8  # e2fsck's exit code for "could not do it"; it may not have begun
+# The question and its answer behind a message: "...  Clear? no"
+_ANSWER = re.compile(r"(?<=[.)])\s+[A-Z][A-Za-z /+-]{1,40}\? (?:yes|no)$")
 _TIMEOUT = 300.0  # s; a state takes milliseconds, a 1 GiB file system under load some seconds
 
 
@@ -108,7 +110,7 @@ def _messages(text: str, names: Sequence[str]) -> list[str]:
             lines[-1] += " " + line.strip()
         else:
             lines.append(_without_name(line, names).strip())
-    return [line for line in lines if line]
+    return [_ANSWER.sub("", line) for line in lines if line]
 
 
 def _without_name(line: str, names: Sequence[str]) -> str:

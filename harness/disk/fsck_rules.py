@@ -118,6 +118,7 @@ RULES = (
     _rule("bad-extent", _DAMAGE, r"[Ee]xtent"),
     _rule("root-inode", _DAMAGE, r"^[Rr]oot inode"),
     _rule("metadata-checksum", _DAMAGE, r"checksum"),
+    _rule("check-aborted", _DAMAGE, r"^e2fsck: aborted"),
     _rule("bad-inode", _DAMAGE, r"^Inode \d+"),
 )
 

@@ -53,6 +53,6 @@ def once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def summary(findings: tuple[Finding, ...]) -> str:
-    """The first finding, and how many more there are."""
-    first, *more = findings
+    """The first finding that means something, and how many more there are."""
+    first, *more = sorted(findings, key=lambda each: each.kind is FindingClass.NOTE)
     return f"{first.code}: {first.text}" + (f" (and {len(more)} more)" if more else "")

@@ -82,12 +82,15 @@ def _each(after: tuple[ObjectStat, ...], context: Context) -> Judgement:
 
 
 def _finding(stat: ObjectStat, different: list[str], more: str = "") -> Finding:
-    code = "object-fields" if stat.present else "object-lost"
+    lost = "object-unreadable" if stat.unreadable else "object-lost"
+    code = "object-fields" if stat.present else lost
     return Finding(code, FindingClass.DAMAGE, f"{stat.path}: {', '.join(different)}{more}")
 
 
 def differences(stat: ObjectStat, expected: Expected) -> list[str]:
     """In words, what an object has otherwise than it should; empty when it is as expected."""
+    if stat.unreadable:
+        return [f"can't be looked up ({stat.text})"]
     if isinstance(expected, str):
         return ["is there and should be absent"] if stat.present else []
     if not stat.present:
