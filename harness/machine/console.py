@@ -115,7 +115,8 @@ class Console:
         """Read the console for up to `seconds` and raise for an alarm; text is dropped otherwise.
 
         Ends early when one of the file descriptors `others` gets readable; returns those.  Somebody
-        must read now and then: QEMU stops taking the guest's output when the socket is full.
+        must read now and then: a few hundred unread characters fill the socket (QEMU sends them one
+        by one), and then the guest waits for its serial port.
         """
         deadline, others = Deadline.after(seconds), list(others)
         while True:
@@ -125,6 +126,15 @@ class Console:
                 ready.remove(self.fileno())
             if ready or deadline.expired:
                 return ready
+
+    def drain(self) -> bool:
+        """Throw away what has arrived (QEMU's log has it); False when the line is closed."""
+        try:
+            return bool(self._socket.recv(_READ, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
 
     def _scan(self) -> None:
         """Take what has arrived and look for alarms in it."""

@@ -26,6 +26,7 @@ from harness.process import describe_exit, run, tail
 from harness.rundir import RecordedService, RunDir
 from harness.tools import tool
 
+_END_SECONDS = 10.0  # between closing the console and the end QEMU closes its disks
 _START_SECONDS = 30.0  # QEMU connects to the monitor 0.1 s after its start on an idle host
 _SOCKET_BYTES = 107  # unix(7): sun_path has 108 bytes with the final zero
 
@@ -133,6 +134,7 @@ class Machine:
         """
         if self._service.poll() is not None:
             self.raise_if_gone()
+            return
         self._wanted = Ending.KILLED
         self._service.kill()
 
@@ -154,10 +156,13 @@ class Machine:
         The console is read meanwhile, so the guest can go on printing; alarms are not raised.
         """
         deadline = Deadline.after(timeout)
+        listening = [self._exit_fd, self.console.fileno()]
         while self.ending is None:
-            ready, _, _ = select.select([self._exit_fd], [], [], deadline.remaining)
+            ready, _, _ = select.select(listening, [], [], deadline.remaining)
             if not ready:
                 return None
+            if self.console.fileno() in ready and not self.console.drain():
+                listening = [self._exit_fd]
         return self.ending
 
     @property
@@ -198,6 +203,11 @@ class Machine:
             hint=f"start it by hand: {self.command}",
         )
 
+    def _line_closed(self) -> None:
+        """QEMU closes the console a moment before it ends: say how it ended."""
+        self._service.wait(_END_SECONDS)
+        self.raise_if_gone()
+
     def alive(self) -> str:
         """Whether QEMU itself still answers, in words for a message about a hang."""
         if self._service.poll() is not None:
@@ -217,7 +227,7 @@ class Machine:
             for file in (disk.path, disk.log):
                 if file is not None and not file.exists():
                     raise InfraError(
-                        f"the file {file} of the disk {disk.name} is missing",
+                        f"{file} of the disk {disk.name} is missing",
                         hint="build the image again, or mend the path in the recipe",
                     )
         for file in boot_files(self.spec):
@@ -231,7 +241,7 @@ class Machine:
         connected = self._accept(listener)
         try:
             self._qmp = Qmp(connected)
-            self._console = Console(self.paths.console, self.console_log, self.raise_if_gone)
+            self._console = Console(self.paths.console, self.console_log, self._line_closed)
             if self.spec.nic is not None:
                 self.ssh_port = self._qmp.ssh_port()
             self._qmp.execute("cont")

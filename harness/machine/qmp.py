@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import socket
 from collections.abc import Coroutine
@@ -21,6 +22,9 @@ from qemu.qmp.qmp_client import ExecuteError
 from harness.errors import InfraError
 
 T = TypeVar("T")
+
+# Without a handler, logging prints what goes wrong to stderr; it is raised here anyway.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 _SECONDS = 10.0  # QEMU answers in milliseconds; on a host that swaps it may take seconds
 
@@ -52,9 +56,11 @@ class Qmp:
         self._client = QMPClient("hurdle")
         try:
             self._sync(self._client.connect(connected), _SECONDS)
-        except BaseException:
+        except BaseException as exc:
             self._loop.close()
             connected.close()
+            if isinstance(exc, QMPError | OSError | TimeoutError):
+                raise InfraError(f"QEMU hung up its monitor at once: {exc}") from exc
             raise
 
     def execute(
