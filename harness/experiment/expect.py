@@ -50,7 +50,7 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
 def models_of(scenario: Scenario) -> tuple[CrashModel, ...]:
     """The crash models that a scenario is judged by."""
     own = scenario.crash_model
-    return (own, CrashModel.PREFIX) if scenario.judge.prefixes else (own,)
+    return (own,) if scenario.judge.prefixes == "none" else (own, CrashModel.PREFIX)
 
 
 def compare(scenario: Scenario, variant: str, given: Iterable[VerdictGiven]) -> list[Compared]:

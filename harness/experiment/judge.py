@@ -54,8 +54,10 @@ def judge(context: Context, evidence: Evidence) -> None:
         if evidence.cut is not None:
             with context.phase(variant, "recover", f"the log cut after write {evidence.cut}"):
                 _judge_cut(context, evidence, log, builder, evidence.cut)
-        if scenario.judge.prefixes:
-            with context.phase(variant, "judge", "every prefix of the write log"):
+        if scenario.judge.prefixes != "none":
+            with context.phase(
+                variant, "judge", f"prefixes of the write log: {scenario.judge.prefixes}"
+            ):
                 _judge_prefixes(context, evidence, log, builder)
 
 
@@ -150,7 +152,7 @@ def _judge_prefixes(
     context: Context, evidence: Evidence, found: _Log, builder: StateBuilder
 ) -> None:
     scenario = context.request.scenario
-    states = builder.prefixes()
+    states = _chosen(builder.prefixes(), scenario, evidence.workload_from)
     context.bus.emit(
         StatesPlanned(variant=evidence.variant, model=CrashModel.PREFIX, states=len(states))
     )
@@ -167,6 +169,16 @@ def _judge_prefixes(
         if failed - shown:
             shown |= failed
             _emit_details(context, evidence, CrashModel.PREFIX, report)
+
+
+def _chosen(
+    states: tuple[CrashState, ...], scenario: Scenario, workload_from: int
+) -> tuple[CrashState, ...]:
+    """The prefixes that the scenario asks for; `workload` begins with the settled set-up itself."""
+    if scenario.judge.prefixes == "all":
+        return states
+    first = max((i for i, each in enumerate(states) if each.upto <= workload_from), default=0)
+    return states[first:]
 
 
 def _emit(

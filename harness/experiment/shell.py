@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -42,5 +44,7 @@ def open_shell(recipe: Recipe, via: str) -> None:
                 ssh = recipe.access.ssh
                 seconds = recipe.boot.seconds + (ssh.seconds if ssh else 0)
                 guest.boot(Deadline.after(seconds * accel.time_scale))
-                ended = relay(guest.interactive_channel())
+                size = shutil.get_terminal_size()
+                term = os.environ.get("TERM", "vt100")
+                ended = relay(guest.terminal(term, size.columns, size.lines))
         console.print(f"\r\n{ended}", style="dim")

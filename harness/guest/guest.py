@@ -11,6 +11,7 @@ from typing import TypeVar
 from harness.deadline import Deadline
 from harness.errors import GuestError, UsageError
 from harness.guest.command import CommandResult, Progress, no_progress
+from harness.guest.interactive import Line
 from harness.guest.profile import profile_for
 from harness.guest.shell import ConsoleShell, shorten
 from harness.guest.ssh import Ssh, connect_when_ready
@@ -121,6 +122,12 @@ class Guest:
         self._life.need(GuestState.CONSOLE, GuestState.SSH)
         with self._life.latching():
             self._told(lambda: self._watch(seconds), "waiting")
+
+    def terminal(self, term: str, columns: int, rows: int) -> Line:
+        """A terminal of the guest for a person, over SSH."""
+        if self._ssh is None:
+            raise UsageError(f"{self.recipe.name} has no SSH", hint="use the console")
+        return self._ssh.terminal(term, columns, rows)
 
     def poweroff(self, timeout: float = 30.0) -> None:
         """Shut the guest down in order, and QEMU with it."""

@@ -152,6 +152,13 @@ class Ssh:
         with suppress(Exception):
             self._transport.close()
 
+    def terminal(self, term: str, columns: int, rows: int) -> paramiko.Channel:
+        """A login shell on a terminal of that size, for a person."""
+        channel = self._transport.open_session(timeout=_HANDSHAKE_SECONDS)
+        channel.get_pty(term, columns, rows)
+        channel.invoke_shell()
+        return channel
+
     def _handshake(self, pinned: paramiko.PKey, file: Path) -> None:
         transport = self._transport
         transport.banner_timeout = _HANDSHAKE_SECONDS

@@ -16,7 +16,7 @@ from harness.workloads.scenario import Scenario
 PASS, FAIL, VOID, INFRA = Verdict.PASS, Verdict.FAIL, Verdict.VOID, Verdict.INFRA
 
 
-def scenario(expect: dict[str, object], prefixes: bool = True) -> Scenario:
+def scenario(expect: dict[str, object], prefixes: str = "all") -> Scenario:
     return Scenario.model_validate(
         {
             "name": "s",
@@ -70,7 +70,7 @@ def all_oracles(verdict: Verdict) -> list[tuple[Oracle, Verdict]]:
 
 def test_all_pass_is_ok() -> None:
     lines = compare(
-        scenario({"v": {}}, prefixes=False), "v", verdicts(CrashModel.KILL, *all_oracles(PASS))
+        scenario({"v": {}}, prefixes="none"), "v", verdicts(CrashModel.KILL, *all_oracles(PASS))
     )
     assert [line.ok for line in lines] == [True] * len(Oracle)
     assert exit_code(lines) is Exit.OK
@@ -78,7 +78,7 @@ def test_all_pass_is_ok() -> None:
 
 def test_an_oracle_that_gave_no_verdict_is_infra() -> None:
     given = verdicts(CrashModel.KILL, (Oracle.STRUCTURE, PASS), (Oracle.BOOT, PASS))
-    lines = compare(scenario({"v": {}}, prefixes=False), "v", given)
+    lines = compare(scenario({"v": {}}, prefixes="none"), "v", given)
     assert {line.oracle: line.found for line in lines}[Oracle.OBJECT] is INFRA
     assert exit_code(lines) is Exit.INFRA
 
@@ -89,7 +89,7 @@ def test_prefixes_that_were_asked_for_and_not_judged_are_infra() -> None:
 
 
 def test_an_expected_failure_is_ok_and_its_absence_is_not() -> None:
-    spec = scenario({"v": {"kill": {"object": "FAIL"}}}, prefixes=False)
+    spec = scenario({"v": {"kill": {"object": "FAIL"}}}, prefixes="none")
     others = [(Oracle.STRUCTURE, PASS), (Oracle.BOOT, PASS)]
     failing = verdicts(CrashModel.KILL, *others, (Oracle.OBJECT, PASS), (Oracle.OBJECT, FAIL))
     assert exit_code(compare(spec, "v", failing)) is Exit.OK
@@ -98,7 +98,7 @@ def test_an_expected_failure_is_ok_and_its_absence_is_not() -> None:
 
 
 def test_void_is_no_green() -> None:
-    spec = scenario({"v": {}}, prefixes=False)
+    spec = scenario({"v": {}}, prefixes="none")
     only_void = verdicts(CrashModel.KILL, *all_oracles(VOID))
     assert exit_code(compare(spec, "v", only_void)) is Exit.VOID
     some_void = verdicts(CrashModel.KILL, *all_oracles(PASS), (Oracle.OBJECT, VOID))
