@@ -32,7 +32,7 @@ _ABSENT = "—"
 def object_pairs(
     events: Sequence[Event], variant: str, judged: Sequence[Judged]
 ) -> tuple[ObjectPair, ...]:
-    """The views of one variant's objects, paired; those of a live kill come first.
+    """The views of one variant's objects, paired; by object, and there a live kill comes first.
 
     Whether an object is right is for its oracle to say, which knows what was acknowledged; here it
     is only compared with the two states that the scenario names.
@@ -48,7 +48,9 @@ def object_pairs(
     pairs = [
         _pair(key, pair, expected.get(key[2]), verdicts.get(key[:2])) for key, pair in views.items()
     ]
-    return tuple(sorted(pairs, key=lambda pair: list(CrashModel).index(pair.model)))
+    order = list(dict.fromkeys(pair.path for pair in pairs))
+    models = list(CrashModel)
+    return tuple(sorted(pairs, key=lambda p: (order.index(p.path), models.index(p.model))))
 
 
 def _pair(

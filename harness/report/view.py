@@ -92,6 +92,11 @@ class ObjectPair:
     standing: Standing
     verdict: Verdict | None  #: what the object oracle said of the state
 
+    @property
+    def alike(self) -> bool:
+        """Whether recovery changed nothing and nothing is wrong: not worth a reader's time."""
+        return not any(row.changed or row.odd or row.wrong for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Judged:
