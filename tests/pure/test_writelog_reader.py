@@ -46,7 +46,7 @@ def read(raw: bytes, disk: int = DISK) -> WriteLog:
         return WriteLog.read(path, disk)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(_ITEMS, st.booleans(), st.integers(0, 1 << 16), st.binary(max_size=600))
 def test_a_log_cut_at_any_byte_gives_its_whole_entries(
     items: list[Item], superblock: bool, cut: int, garbage: bytes
@@ -65,7 +65,7 @@ def test_a_log_cut_at_any_byte_gives_its_whole_entries(
     assert dirty.entries[: len(items)] == whole.entries
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=4096))
 def test_garbage_is_no_reason_to_raise(raw: bytes) -> None:
     log = read(raw)
