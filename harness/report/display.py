@@ -291,10 +291,6 @@ def _last_words(report: Report, end: RunEnded, page: Path | None) -> Sequence[tu
             lines.append((said, ""))
     if page is not None:
         lines.append((f"report: {page}", ""))
-    hint = clean_line(end.hint)
-    if not hint and not good:
-        evidence = [item.evidence for v in report.variants for item in v.failures if item.evidence]
-        hint = f"look at {clean_line(evidence[0])}" if evidence else ""
-    if hint:
-        lines.append((f"next: {hint}", "bold"))
+    if report.next_step:
+        lines.append((f"next: {clean_line(report.next_step)}", "bold"))
     return lines

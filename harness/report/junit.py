@@ -138,8 +138,8 @@ def _broken(report: Report, prefix: str) -> TestSuite:
     case = TestCase("ends", prefix, round(report.seconds, 3))
     message = clean_line(report.end.message if report.end else report.headline)
     detail = [report.headline]
-    if report.end and report.end.hint:
-        detail.append(f"next: {report.end.hint}")
+    if report.next_step:
+        detail.append(f"next: {report.next_step}")
     detail += [f"{note.level}: {note.text}" for note in report.notes]
     case.result = [
         _with_text(

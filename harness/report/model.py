@@ -68,6 +68,7 @@ def build(events: Sequence[Event]) -> Report:
         ending=ending,
         caveat=story.caveat(variants),
         headline=story.headline(ending, end, variants),
+        next_step=story.next_step(end, variants),
         seconds=last,
         variants=variants,
         notes=tuple(note for note in _of(events, Note) if not note.variant),

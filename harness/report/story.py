@@ -108,15 +108,17 @@ def _failures(cells: Sequence[Cell], object_lost: str) -> str:
     expectations = {expectation for _, expectation in shares}
     parts = []
     for (where, expectation), verbs in shares.items():
-        end = expectation if len(expectations) > 1 else ""
+        end = f" ({expectation})" if expectation and len(expectations) > 1 else ""
         parts.append(f"{listed(verbs)} {where}{end}")
-    return ", and ".join(parts) + (expectations.pop() if len(expectations) == 1 else "")
+    shared = expectations.pop() if len(expectations) == 1 else ""
+    said = ", and ".join(parts) if len(parts) == 2 else listed(parts)
+    return said + (f", {shared}" if shared else "")
 
 
 def _expectation(failed: Sequence[Cell]) -> str:
     if any(cell.ok is False for cell in failed):
-        return ", which was not expected"
-    return ", as expected" if all(cell.ok for cell in failed) else ""
+        return "not expected"
+    return "as expected" if all(cell.ok for cell in failed) else ""
 
 
 def _harm(findings: Sequence[FindingGroup]) -> str:
@@ -173,6 +175,19 @@ def headline(ending: Ending, end: RunEnded | None, variants: Sequence[VariantVie
     judged = any(cell.found is not Verdict.INFRA for v in variants for cell in v.cells)
     rest = f"Until then: {found}" if judged else found or "No crash state was judged"
     return f"{broke}{why}. {rest}."
+
+
+def next_step(end: RunEnded | None, variants: Sequence[VariantView]) -> str:
+    """What to do about a run that is not green: the hint it ended with, else the first surprise."""
+    if end is not None and end.hint:
+        return end.hint
+    for variant in variants:
+        for item in variant.judged:
+            cell = variant.cell(item.model, item.oracle)
+            if cell and cell.ok is False and item.verdict is cell.found and item.evidence:
+                what = f"{variant.name}, {item.oracle} at {item.state}"
+                return f"look at {item.evidence} ({what})"
+    return ""
 
 
 def _found(variants: Sequence[VariantView]) -> str:

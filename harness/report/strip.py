@@ -15,6 +15,8 @@ from harness.report.view import Judged, VariantView
 from harness.verdicts import CrashModel, Oracle, Verdict
 
 PER_PIECE = 28  # three pieces fill the page, one fills a telephone
+PER_LARGE_PIECE = 18
+_LARGE = 6 * PER_LARGE_PIECE  # two rows of a wide page
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Strip:
     pieces: tuple[Piece, ...]
     oracles: tuple[Oracle, ...]
     states: int
+    large: bool  #: few states have room for larger cells
     returns: bool  #: some operation's return is drawn
     gaps: bool  #: some oracle was not asked of some state
 
@@ -83,8 +86,10 @@ def strip(variant: VariantView, model: CrashModel = CrashModel.PREFIX) -> Strip 
     oracles = tuple(o for o in Oracle if any(o in seen for seen in by_position.values()))
     marks = _marks(variant, _last_writes(variant, positions))
     pieces = []
-    for start in range(0, len(positions), PER_PIECE):
-        part = positions[start : start + PER_PIECE]
+    large = len(positions) <= _LARGE
+    per_piece = PER_LARGE_PIECE if large else PER_PIECE
+    for start in range(0, len(positions), per_piece):
+        part = positions[start : start + per_piece]
         end = start + len(part)
         here = tuple(
             replace(mark, cell=mark.cell - start)
@@ -97,6 +102,7 @@ def strip(variant: VariantView, model: CrashModel = CrashModel.PREFIX) -> Strip 
         tuple(pieces),
         oracles,
         len(positions),
+        large=large,
         returns=any(mark.kind == "op" for mark in marks),
         gaps=any(oracle not in seen for seen in by_position.values() for oracle in oracles),
     )

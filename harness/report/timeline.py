@@ -130,7 +130,8 @@ def _zoom(variant: VariantView, began: float, span: float) -> Axis:
             item = _bar(phase.name, phase.name, phase.began, phase.seconds, began, span, title)
             bars.append((phase.began, item))
     for commit in variant.commits:
-        if commit.latest <= began or commit.earliest > began + span:
+        before = variant.log is not None and commit.entry < variant.log.workload_from
+        if before or commit.latest <= began or commit.earliest > began + span:
             continue
         name = f"commit of transaction {commit.tid}"
         if commit.seen is not None:
@@ -157,7 +158,7 @@ def _bar(
 ) -> Bar:
     value = duration(seconds)
     if kind == "commit":
-        value = f"within {value}" if seconds > 0 else f"after {duration(start - began)}"
+        value = f"within {value}" if seconds > 0 else f"at {duration(start - began)}"
     return Bar(
         kind=kind,
         label=label,

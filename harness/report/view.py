@@ -188,10 +188,6 @@ class VariantView:
         hits = [cell for cell in self.cells if (cell.model, cell.oracle) == (model, oracle)]
         return hits[0] if hits else None
 
-    @property
-    def failures(self) -> tuple[Judged, ...]:
-        return tuple(item for item in self.judged if item.verdict is Verdict.FAIL)
-
 
 @dataclass(frozen=True)
 class Report:
@@ -202,6 +198,7 @@ class Report:
     ending: Ending
     caveat: str  #: said first: what keeps a green run from proving all that it seems to
     headline: str
+    next_step: str  #: what to do about it; empty when all is well
     seconds: float
     variants: tuple[VariantView, ...]
     notes: tuple[Note, ...]

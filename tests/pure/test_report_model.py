@@ -7,6 +7,7 @@ import pytest
 from harness.errors import Exit
 from harness.events import (
     Commit,
+    Compared,
     DiskLog,
     Event,
     FindingRecord,
@@ -20,7 +21,7 @@ from harness.events import (
 )
 from harness.report.model import build
 from harness.report.sample import Case, sample
-from harness.report.strip import PER_PIECE, strip
+from harness.report.strip import PER_LARGE_PIECE, strip
 from harness.report.text import clean, clean_line, counted, duration, excerpt, listed, size
 from harness.report.timeline import timeline
 from harness.report.view import Ending, Standing
@@ -41,9 +42,7 @@ def test_a_green_run_is_told_in_one_sentence_with_its_crash_models() -> None:
 def test_what_was_not_expected_is_called_so() -> None:
     report = build(sample(Case.UNEXPECTED))
     assert report.ending is Ending.UNEXPECTED
-    assert report.headline.startswith(
-        "ext3 lost test-dir3 in 6 of 150 prefixes, which was not expected;"
-    )
+    assert report.headline.startswith("ext3 lost test-dir3 in 6 of 150 prefixes, not expected;")
 
 
 def test_void_is_said_first_and_not_counted_as_passed() -> None:
@@ -161,14 +160,14 @@ def _verdict(position: int, oracle: Oracle, verdict: Verdict, variant: str = "v"
 def test_the_map_puts_marks_between_the_states_that_they_part() -> None:
     flushes = (3, 11, 15)
     # A state holds the flushes behind its last write, so no state ends before a flush.
-    upto = [count for count in range(10, 60) if count not in flushes][: PER_PIECE + 2]
+    upto = [count for count in range(10, 60) if count not in flushes][: PER_LARGE_PIECE + 2]
     verdicts = [
         _verdict(n, Oracle.STRUCTURE, Verdict.FAIL if n == 13 else Verdict.PASS) for n in upto
     ]
     log = _log(Commit(entry=13, tid=7), flushes=flushes, workload_from=10)
     drawn = strip(build([log, *verdicts]).variants[0])
     assert drawn is not None
-    assert [piece.cells for piece in drawn.pieces] == [PER_PIECE, 2]
+    assert [piece.cells for piece in drawn.pieces] == [PER_LARGE_PIECE, 2]
     marks = {(mark.kind, mark.cell, mark.over) for mark in drawn.pieces[0].marks}
     # The states' last writes are the entries 9, 10, 12, 13, 14, 16 ...; the commit block 13 is the
     # cell 3 itself, and the flush 3 lies before the first state.
@@ -182,8 +181,38 @@ def test_the_map_puts_marks_between_the_states_that_they_part() -> None:
     assert [(run.verdict, run.first, run.count) for run in runs] == [
         (Verdict.PASS, 0, 2),
         (Verdict.FAIL, 2, 1),
-        (Verdict.PASS, 3, PER_PIECE - 3),
+        (Verdict.PASS, 3, PER_LARGE_PIECE - 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("states", "large", "pieces"),
+    [(1, True, 1), (108, True, 6), (109, False, 4), (3000, False, 108)],
+)
+def test_the_map_takes_few_states_and_many(states: int, large: bool, pieces: int) -> None:
+    verdicts = [_verdict(n, Oracle.BOOT, Verdict.PASS) for n in range(1, states + 1)]
+    drawn = strip(build(verdicts).variants[0])
+    assert drawn is not None
+    assert (drawn.large, len(drawn.pieces)) == (large, pieces)
+    assert sum(run.count for p in drawn.pieces for run in p.lanes[0].runs) == states
+
+
+def test_a_commit_of_the_set_up_is_not_drawn_into_the_workload() -> None:
+    op = _op(0, 5.0, 10, 12)
+    log = _log(
+        Commit(entry=8, tid=1, seen=5.5), Commit(entry=14, tid=2, seen=9.0), workload_from=10
+    )
+    events: list[Event] = [
+        PhaseBegan(t=5.0, variant="v", phase="workload"),
+        op,
+        PhaseEnded(t=10.0, variant="v", phase="workload", seconds=5.0, ok=True),
+        log,
+    ]
+    line = timeline(build(events).variants[0])
+    assert line is not None and line.zoom is not None
+    commits = [bar for bar in line.zoom.bars if bar.kind == "commit"]
+    assert [(bar.label, bar.value) for bar in commits] == [("commit of transaction 2", "at 4.0 s")]
+    assert commits[0].x == pytest.approx(80.0)
 
 
 def test_a_state_without_a_place_on_the_log_is_not_drawn() -> None:
@@ -354,3 +383,26 @@ def test_variants_with_the_same_fate_share_a_sentence_and_a_long_cause_stands_ap
     )
     assert report.caveat == "", "that nothing was judged is in the headline already"
     assert [len(variant.reasons) for variant in report.variants] == [0, 1, 1]
+
+
+def test_the_next_step_is_the_first_surprise_not_the_first_fail() -> None:
+    events = [
+        event.model_copy(update={"hint": ""}) if isinstance(event, RunEnded) else event
+        for event in sample(Case.UNEXPECTED)
+    ]
+    assert build(events).next_step == (
+        "look at ext3/prefix-0143/object.txt (ext3, object at prefix-0143)"
+    )
+    assert build(sample(Case.EXPECTED)).next_step == "", "ext2 fails as expected"
+
+
+def test_fails_that_are_expected_and_not_are_told_apart_in_one_sentence() -> None:
+    events = [
+        event.model_copy(update={"expected": Verdict.PASS, "ok": False})
+        if isinstance(event, Compared) and event.oracle is Oracle.STRUCTURE
+        else event
+        for event in sample(Case.EXPECTED)
+    ]
+    sentence = build(events).variants[1].sentence
+    assert "was damaged after the kill and in 15 of 150 prefixes (not expected), and" in sentence
+    assert sentence.endswith("after the kill and in 15 of 150 prefixes (as expected)")
