@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
 
 
 class _Event(BaseModel):
@@ -168,7 +168,7 @@ class Compared(_Event):
     variant: str
     model: CrashModel
     oracle: Oracle
-    expected: Verdict
+    expected: Expectation
     found: Verdict
     ok: bool
     states: int

@@ -15,6 +15,24 @@ class Verdict(StrEnum):
     INFRA = "INFRA"  #: QEMU, the host or a tool broke: says nothing about the file system
 
 
+class Expectation(StrEnum):
+    """What a scenario expects an oracle to say.
+
+    `any` is for a file system that promises nothing: the order of its writes decides, and either
+    PASS or FAIL is no surprise.  VOID and INFRA always are, unless VOID is what is expected.
+    """
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    VOID = "VOID"
+    ANY = "any"
+
+    def allows(self, found: Verdict) -> bool:
+        if self is Expectation.ANY:
+            return found in (Verdict.PASS, Verdict.FAIL)
+        return self.value == found.value
+
+
 class CrashModel(StrEnum):
     """How a crash state came about; every figure in a report names its model."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from harness.errors import Exit, UsageError
 from harness.events import Compared, VerdictGiven
 from harness.images.recipe import Recipe
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
 from harness.workloads.scenario import Scenario
 
 
@@ -64,7 +64,7 @@ def compare(scenario: Scenario, variant: str, given: Iterable[VerdictGiven]) -> 
         expected_by_oracle = scenario.expect[variant].get(model, {})
         for oracle in Oracle:
             verdicts = [e.verdict for e in given if (e.model, e.oracle) == (model, oracle)]
-            expected = expected_by_oracle.get(oracle, Verdict.PASS)
+            expected = expected_by_oracle.get(oracle, Expectation.PASS)
             found = overall(verdicts) if verdicts else Verdict.INFRA
             lines.append(
                 Compared(
@@ -73,7 +73,7 @@ def compare(scenario: Scenario, variant: str, given: Iterable[VerdictGiven]) -> 
                     oracle=oracle,
                     expected=expected,
                     found=found,
-                    ok=expected is found,
+                    ok=expected.allows(found),
                     states=len(verdicts),
                     counts={str(v): n for v, n in sorted(Counter(verdicts).items())},
                     note="" if verdicts else "no verdict was given",
@@ -89,6 +89,6 @@ def exit_code(lines: Iterable[Compared]) -> Exit:
         return Exit.INFRA
     if any(not line.ok and line.found is not Verdict.VOID for line in lines):
         return Exit.UNEXPECTED
-    if any(Verdict.VOID in line.counts and line.expected is not Verdict.VOID for line in lines):
+    if any(Verdict.VOID in line.counts and line.expected is not Expectation.VOID for line in lines):
         return Exit.VOID
     return Exit.OK if lines else Exit.INFRA

@@ -95,8 +95,7 @@ def _result(cell: Cell, given: Sequence[VerdictGiven]) -> Failure | Error | Skip
     if cell.found is Verdict.INFRA:
         return _with_text(Error(summary, "INFRA"), _evidence(given, Verdict.INFRA))
     if not cell.ok:
-        worst = cell.found if cell.found is not cell.expected else Verdict.FAIL
-        return _with_text(Failure(summary, "unexpected"), _evidence(given, worst))
+        return _with_text(Failure(summary, "unexpected"), _evidence(given, cell.found))
     if cell.found is Verdict.VOID:
         reason = next((e.reason for e in given if e.verdict is Verdict.VOID), "proves nothing")
         return Skipped(clean_line(f"VOID: {reason}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.events import CommandRan, DiskLog, Note, OpDone, RunBegan, RunEnded, TextKept
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
 
 
 class Ending(StrEnum):
@@ -145,7 +145,7 @@ class Cell:
     variant: str
     model: CrashModel
     oracle: Oracle
-    expected: Verdict | None
+    expected: Expectation | None
     found: Verdict
     ok: bool | None  #: None: the run ended before the comparison
     states: int

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from harness.config import Spec
 from harness.errors import UsageError
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, Oracle
 
 
 def _octal(value: object) -> object:
@@ -243,8 +243,8 @@ class Judge(Spec):
     together: bool = True
 
 
-#: expected verdict per crash model and oracle
-Expected = dict[CrashModel, dict[Oracle, Verdict]]
+#: what is expected per crash model and oracle; what is not named has to PASS
+Expected = dict[CrashModel, dict[Oracle, Expectation]]
 
 
 class Scenario(Spec):

@@ -97,6 +97,18 @@ def test_an_expected_failure_is_ok_and_its_absence_is_not() -> None:
     assert exit_code(compare(spec, "v", passing)) is Exit.UNEXPECTED
 
 
+def test_any_takes_pass_and_fail_and_nothing_else() -> None:
+    spec = scenario({"v": {"kill": dict.fromkeys(Oracle, "any")}}, prefixes="none")
+    for verdict, code in (
+        (PASS, Exit.OK),
+        (FAIL, Exit.OK),
+        (VOID, Exit.VOID),
+        (INFRA, Exit.INFRA),
+    ):
+        given = verdicts(CrashModel.KILL, *all_oracles(verdict))
+        assert exit_code(compare(spec, "v", given)) is code
+
+
 def test_void_is_no_green() -> None:
     spec = scenario({"v": {}}, prefixes="none")
     only_void = verdicts(CrashModel.KILL, *all_oracles(VOID))
