@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.events import RunEnded
 from harness.report.text import clean_line, counted, listed
 from harness.report.view import Cell, Ending, FindingGroup, ObjectPair, VariantView
-from harness.verdicts import CrashModel, FindingClass, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, FindingClass, Oracle, Verdict
 
 #: one sentence for each crash model, beside every figure that is from it
 MODELS = {
@@ -50,7 +50,7 @@ def sentence(
     surprises = [cell for cell in cells if cell.ok is False and not _fails(cell)]
     if surprises:
         found = listed([f"{c.oracle} on {c.model} is {c.found}" for c in surprises])
-        wanted = listed(list(dict.fromkeys(str(c.expected) for c in surprises)))
+        wanted = listed(list(dict.fromkeys(_wanted(cell) for cell in surprises)))
         said += f"; {found}, where {wanted} was expected"
     return f"{name} {said}"
 
@@ -118,7 +118,13 @@ def _failures(cells: Sequence[Cell], object_lost: str) -> str:
 def _expectation(failed: Sequence[Cell]) -> str:
     if any(cell.ok is False for cell in failed):
         return "not expected"
+    if any(cell.expected is Expectation.ANY for cell in failed):
+        return "which it may"
     return "as expected" if all(cell.ok for cell in failed) else ""
+
+
+def _wanted(cell: Cell) -> str:
+    return "PASS or FAIL" if cell.expected is Expectation.ANY else str(cell.expected)
 
 
 def _harm(findings: Sequence[FindingGroup]) -> str:

@@ -15,6 +15,7 @@ from harness.report.view import Phase, VariantView
 
 _ZOOM_WORTH = 3.0  #: enlarging by less than this shows nothing new
 _OPS_DRAWN = 12
+_TICKS = 6
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,9 @@ def _percent(value: float, began: float, span: float) -> float:
 
 
 def _ticks(span: float) -> tuple[tuple[float, str], ...]:
-    """Four to nine round numbers along the axis."""
-    step = 10 ** math.floor(math.log10(span))
-    for divisor in (1, 2, 5, 10):
-        if span / (step / divisor) >= 4:
-            step /= divisor
-            break
+    """At most seven round numbers along the axis, so that they fit a telephone."""
+    power = 10 ** math.floor(math.log10(span))
+    step = next(power * n for n in (0.2, 0.5, 1, 2) if span / (power * n) <= _TICKS)
     count = int(span / step + 1e-9)
     return tuple(
         (100 * i * step / span, duration(i * step) if i else "0") for i in range(count + 1)

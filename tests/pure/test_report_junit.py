@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from harness.report.html import write_all
 from harness.report.junit import junit_xml
 from harness.report.sample import Case, sample
-from harness.verdicts import Verdict
+from harness.verdicts import Expectation, Verdict
 
 
 def _cases(case: Case) -> dict[tuple[str, str], ElementTree.Element]:
@@ -70,7 +70,7 @@ def test_a_variant_that_nobody_judged_is_an_error() -> None:
 
 def test_void_alone_is_skipped_with_its_reason() -> None:
     events = [
-        event.model_copy(update={"ok": True, "found": Verdict.VOID, "expected": Verdict.VOID})
+        event.model_copy(update={"ok": True, "found": Verdict.VOID, "expected": Expectation.VOID})
         if event.kind == "expectation"
         else event
         for event in sample(Case.VOID)

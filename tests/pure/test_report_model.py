@@ -25,7 +25,7 @@ from harness.report.strip import PER_LARGE_PIECE, strip
 from harness.report.text import clean, clean_line, counted, duration, excerpt, listed, size
 from harness.report.timeline import timeline
 from harness.report.view import Ending, Standing
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
 
 
 def test_a_green_run_is_told_in_one_sentence_with_its_crash_models() -> None:
@@ -257,6 +257,15 @@ def test_a_thousand_phases_apart_still_have_true_proportions() -> None:
     assert sum(widths) == pytest.approx(100)
 
 
+@pytest.mark.parametrize("seconds", [0.0011, 0.5, 0.99, 1.0, 7.4, 9.999, 16.9, 60.0, 99.0, 7200.0])
+def test_an_axis_has_some_ticks_and_not_too_many(seconds: float) -> None:
+    events = [PhaseEnded(t=seconds, variant="v", phase="boot", seconds=seconds, ok=True)]
+    line = timeline(build(events).variants[0])
+    assert line is not None
+    assert 3 <= len(line.whole.ticks) <= 7
+    assert all(0 <= x <= 100 for x, _ in line.whole.ticks)
+
+
 def _view(when: str, **fields: str) -> ObjectView:
     return ObjectView.model_validate(
         {
@@ -398,7 +407,7 @@ def test_the_next_step_is_the_first_surprise_not_the_first_fail() -> None:
 
 def test_fails_that_are_expected_and_not_are_told_apart_in_one_sentence() -> None:
     events = [
-        event.model_copy(update={"expected": Verdict.PASS, "ok": False})
+        event.model_copy(update={"expected": Expectation.PASS, "ok": False})
         if isinstance(event, Compared) and event.oracle is Oracle.STRUCTURE
         else event
         for event in sample(Case.EXPECTED)
@@ -406,3 +415,15 @@ def test_fails_that_are_expected_and_not_are_told_apart_in_one_sentence() -> Non
     sentence = build(events).variants[1].sentence
     assert "was damaged after the kill and in 15 of 150 prefixes (not expected), and" in sentence
     assert sentence.endswith("after the kill and in 15 of 150 prefixes (as expected)")
+
+
+def test_a_fail_that_a_scenario_leaves_open_is_neither_expected_nor_a_surprise() -> None:
+    events = [
+        event.model_copy(update={"expected": Expectation.ANY})
+        if isinstance(event, Compared)
+        else event
+        for event in sample(Case.EXPECTED)
+    ]
+    report = build(events)
+    assert report.ending is Ending.OK
+    assert report.headline.endswith("in 15 of 150 prefixes, which it may.")
