@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +20,7 @@ import paramiko
 
 from harness.deadline import Deadline
 from harness.errors import GuestError, InfraError, UsageError
+from harness.guest.bounded import bounded
 from harness.guest.command import CommandResult, Progress, Watch, no_progress
 from harness.guest.shell import shorten
 from harness.images.image import SshKeys
@@ -30,11 +31,15 @@ T = TypeVar("T")
 _BANNER_SECONDS = 2.0  # one try; the next one finds a server that came up meanwhile
 _HANDSHAKE_SECONDS = 20.0  # 0.5 s under TCG, more on a busy host
 _KEEPALIVE_SECONDS = 15
-_SFTP_SECONDS = 30.0  # of silence in a file transfer
+_BY_SIGNAL = 255  # what ssh(1) ends with when the command was killed
 _PIECE = 32 << 10
 
 # Without a handler, logging prints paramiko's complaints to stderr; errors raise here anyway.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+#: what paramiko raises when the other side is gone or talks nonsense; time-outs are OSErrors too
+_BROKEN = (paramiko.SSHException, OSError, EOFError)
 
 
 class BannerMissing(Exception):
@@ -167,11 +172,12 @@ class Ssh:
         with suppress(ValueError):
             transport.get_security_options().key_types = (pinned.get_name(),)
         try:
-            transport.start_client(timeout=_HANDSHAKE_SECONDS)
-        except (paramiko.SSHException, OSError, EOFError) as exc:
-            self._watch(0.0)
+            self._bounded(
+                lambda: transport.start_client(timeout=_HANDSHAKE_SECONDS), _HANDSHAKE_SECONDS
+            )
+        except _BROKEN as exc:
             raise GuestError(
-                f"the guest's SSH server broke off the handshake: {exc}",
+                f"the guest's SSH server broke off the handshake: {exc or 'connection lost'}",
                 hint=f"it must have a host key of the type {pinned.get_name()}, as {file} has",
             ) from exc
         shown = transport.get_remote_server_key()
@@ -185,16 +191,15 @@ class Ssh:
 
     def _login(self, user: str, key: paramiko.PKey, file: Path) -> None:
         try:
-            self._transport.auth_publickey(user, key)
+            self._bounded(lambda: self._transport.auth_publickey(user, key), _HANDSHAKE_SECONDS)
         except paramiko.AuthenticationException as exc:
             raise GuestError(
                 f"the guest refuses the key {file} for {user}: {exc}",
                 hint=f"put {file}.pub into ~{user}/.ssh/authorized_keys of the guest; the folder "
                 "must be 0700 and belong to the user",
             ) from exc
-        except (paramiko.SSHException, OSError, EOFError) as exc:
-            self._watch(0.0)
-            raise GuestError(f"the SSH login broke off: {exc}") from exc
+        except _BROKEN as exc:
+            raise GuestError(f"the SSH login broke off: {exc or 'connection lost'}") from exc
         self._transport.set_keepalive(_KEEPALIVE_SECONDS)
 
     def run(self, command: str, timeout: float) -> CommandResult:
@@ -203,68 +208,54 @@ class Ssh:
         Raises `ConditionError` (HANG) when it does not end, or what the console tells meanwhile.
         """
         began, deadline = time.monotonic(), Deadline.after(timeout)
-        channel = self._open(deadline, command)
-        try:
-            channel.exec_command(command)
-            channel.shutdown_write()
-            out, err = self._collect(channel, deadline, command)
-            rc = channel.recv_exit_status()
-        except (paramiko.SSHException, OSError, EOFError) as exc:
-            self._watch(0.0)
+        doing = f"`{shorten(command)}`"
+        if not self._transport.is_active():
             raise GuestError(
-                f"SSH broke while `{shorten(command)}` ran: {exc or 'connection lost'}"
+                f"SSH is down, so {doing} was not run",
+                hint="the guest closed the connection; its console may say why",
+            )
+        try:
+            channel = self._bounded(lambda: self._start(command), deadline.remaining)
+            with closing(channel):
+                out, err = self._collect(channel, deadline)
+                rc = channel.exit_status
+        except TimeoutError as exc:
+            raise ConditionError(
+                Condition.HANG, f"{doing} did not end in time (SSH was up)"
             ) from exc
-        finally:
-            channel.close()
-        if rc < 0:
-            # By a signal; or with the connection, which then is down.
+        except _BROKEN as exc:
             self._watch(0.0)
-            if not self._transport.is_active():
-                raise GuestError(f"SSH broke while `{shorten(command)}` ran")
-            rc = 255
+            raise GuestError(f"SSH broke while {doing} ran: {exc or 'connection lost'}") from exc
+        if rc < 0 and not self._transport.is_active():
+            self._watch(0.0)
+            raise GuestError(f"SSH broke while {doing} ran")
         return CommandResult(
-            rc,
+            rc if rc >= 0 else _BY_SIGNAL,
             out.decode(errors="replace"),
             err.decode(errors="replace"),
             time.monotonic() - began,
         )
 
-    def _open(self, deadline: Deadline, command: str) -> paramiko.Channel:
-        try:
-            channel = self._transport.open_session(timeout=max(deadline.remaining, 0.1))
-        except (paramiko.SSHException, OSError, EOFError) as exc:
-            self._watch(0.0)
-            if self._transport.is_active():
-                raise self._hang(command) from exc
-            raise GuestError(
-                f"SSH is down, so `{shorten(command)}` was not run: {exc}",
-                hint="the guest closed the connection; its console may say why",
-            ) from exc
-        # Each reply of the server is waited for by paramiko itself; this bounds those waits.
-        channel.settimeout(max(deadline.remaining, 0.1))
+    def _start(self, command: str) -> paramiko.Channel:
+        channel = self._transport.open_session()
+        channel.exec_command(command)
+        channel.shutdown_write()
         return channel
 
-    def _collect(
-        self, channel: paramiko.Channel, deadline: Deadline, command: str
-    ) -> tuple[bytes, bytes]:
-        """Both streams until the command has ended and closed them."""
+    def _collect(self, channel: paramiko.Channel, deadline: Deadline) -> tuple[bytes, bytes]:
+        """Both streams until the command has ended and closed them.  Raises `TimeoutError`."""
         out, err = bytearray(), bytearray()
         while True:
-            idle = True
+            ended = channel.closed or (channel.eof_received and channel.exit_status_ready())
+            # In this order: what came before the end is in the buffers by now.
             while channel.recv_ready():
                 out += channel.recv(_PIECE)
-                idle = False
             while channel.recv_stderr_ready():
                 err += channel.recv_stderr(_PIECE)
-                idle = False
-            if not idle:
-                continue
-            if channel.closed or (channel.eof_received and channel.exit_status_ready()):
-                if not (channel.recv_ready() or channel.recv_stderr_ready()):
-                    return bytes(out), bytes(err)
-                continue
+            if ended:
+                return bytes(out), bytes(err)
             if deadline.expired:
-                raise self._hang(command)
+                raise TimeoutError
             if channel.eof_received:
                 # The channel's descriptor stays readable from here on: wait for the exit status.
                 channel.status_event.wait(min(0.05, deadline.remaining))
@@ -272,10 +263,10 @@ class Ssh:
             else:
                 self._watch(min(1.0, deadline.remaining), [channel.fileno()])
 
-    def _hang(self, command: str) -> ConditionError:
-        return ConditionError(
-            Condition.HANG, f"`{shorten(command)}` did not end in time (SSH was up)"
-        )
+    def _bounded(
+        self, call: Callable[[], T], seconds: float, idle: Callable[[], None] = lambda: None
+    ) -> T:
+        return bounded(call, Deadline.after(seconds), self._watch, idle)
 
     def put(
         self, local: Path, remote: str, *, timeout: float, progress: Progress = no_progress
@@ -304,32 +295,28 @@ class Ssh:
         what: str,
         timeout: float,
         progress: Progress,
-        copy: Callable[[paramiko.SFTPClient, Progress], T],
-    ) -> T:
-        deadline = Deadline.after(timeout)
+        copy: Callable[[paramiko.SFTPClient, Progress], object],
+    ) -> None:
+        done: list[tuple[int, int]] = []
 
-        def say(done: int, total: int) -> None:
-            self._watch(0.0)
-            if deadline.expired and done < total:
-                raise ConditionError(
-                    Condition.HANG, f"{what} took too long: {done} of {total} bytes were done"
-                )
-            progress(done, total)
+        def work() -> None:
+            copy(self._session(), lambda part, total: done.append((part, total)))
+
+        def tell() -> None:
+            if done:
+                progress(*done[-1])
 
         try:
-            sftp = self._session()
-            channel = sftp.get_channel()
-            if channel is not None:
-                channel.settimeout(min(_SFTP_SECONDS, timeout))
-            return copy(sftp, say)
-        except TimeoutError as exc:
-            self._watch(0.0)
-            raise ConditionError(Condition.HANG, f"{what}: the guest went silent") from exc
+            self._bounded(work, timeout, tell)
         except FileNotFoundError as exc:
             raise GuestError(f"{what}: there is no such file or folder") from exc
-        except (paramiko.SSHException, OSError, EOFError) as exc:
+        except TimeoutError as exc:
+            state = f"{done[-1][0]} of {done[-1][1]} bytes were done" if done else "nothing came"
+            raise ConditionError(Condition.HANG, f"{what} took too long: {state}") from exc
+        except _BROKEN as exc:
             self._watch(0.0)
             raise GuestError(f"{what} failed: {exc or 'connection lost'}") from exc
+        tell()
 
     def _session(self) -> paramiko.SFTPClient:
         """The SFTP session, opened at its first use."""

@@ -48,7 +48,7 @@ class Terminal:
         line, _ = self._listener.accept()
         with line, self.log.open("wb", buffering=0) as log:
             while True:
-                ready, _, _ = select.select([line, self._master], [], [])
+                ready, _, _ = select.select([line.fileno(), self._master], [], [])
                 if self._master in ready:
                     try:
                         said = os.read(self._master, 4096)
@@ -56,7 +56,7 @@ class Terminal:
                         return
                     log.write(said)
                     line.sendall(said)
-                if line in ready:
+                if line.fileno() in ready:
                     typed = line.recv(4096)
                     if not typed:
                         return

@@ -1,4 +1,4 @@
-"""SSH against a real server of our own, without a guest: what can go wrong before a command runs."""
+"""SSH against a real server of our own, without a guest."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ class Server(paramiko.ServerInterface):
         return True
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
+        channel.recv(1)  # the client ends its input once it knows that the command was taken
         words = command.split()
         if words[0] == "hang":
             return
@@ -184,14 +185,18 @@ def test_a_server_without_sftp_is_named(server: Server, folder: Path) -> None:
 
 
 def test_what_the_console_says_goes_before_what_ssh_misses(server: Server, folder: Path) -> None:
-    def alarmed(seconds: float, others: Iterable[int] = (), /) -> list[int]:
+    quiet = True
+
+    def panicking(seconds: float, others: Iterable[int] = (), /) -> list[int]:
+        if quiet:
+            return watch(seconds, others)
         raise ConditionError(Condition.PANIC, "the kernel panicked")
 
-    ssh = Ssh(
-        connect_when_ready(server.port, Deadline.after(10), watch), "root", good(folder), alarmed
-    )
-    with ssh, pytest.raises(ConditionError) as caught:
-        ssh.run("hang", 10)
+    connected = connect_when_ready(server.port, Deadline.after(10), watch)
+    with Ssh(connected, "root", good(folder), panicking) as ssh:
+        quiet = False
+        with pytest.raises(ConditionError) as caught:
+            ssh.run("hang", 10)
     assert caught.value.condition is Condition.PANIC
 
 
