@@ -187,7 +187,7 @@ def _events() -> st.SearchStrategy[list[Event]]:
     return st.lists(st.one_of([_event(kind) for kind in _KINDS]), max_size=12)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_events())
 def test_any_events_make_a_page_and_junit(events: list[Event]) -> None:
     _check(page(events))
@@ -197,7 +197,7 @@ def test_any_events_make_a_page_and_junit(events: list[Event]) -> None:
 _SAMPLES = [sample(case, prefixes=5) for case in Case]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(_SAMPLES), st.data())
 def test_a_run_cut_off_or_shuffled_makes_a_page_and_junit(
     events: list[Event], data: st.DataObject
