@@ -192,7 +192,7 @@ def next_step(end: RunEnded | None, variants: Sequence[VariantView]) -> str:
             cell = variant.cell(item.model, item.oracle)
             if cell and cell.ok is False and item.verdict is cell.found and item.evidence:
                 what = f"{variant.name}, {item.oracle} at {item.state}"
-                return f"look at {item.evidence} ({what})"
+                return f"look at {item.evidence} in the run's folder ({what})"
     return ""
 
 

@@ -400,7 +400,7 @@ def test_the_next_step_is_the_first_surprise_not_the_first_fail() -> None:
         for event in sample(Case.UNEXPECTED)
     ]
     assert build(events).next_step == (
-        "look at ext3/prefix-0143/object.txt (ext3, object at prefix-0143)"
+        "look at ext3/prefix-0143/object.txt in the run's folder (ext3, object at prefix-0143)"
     )
     assert build(sample(Case.EXPECTED)).next_step == "", "ext2 fails as expected"
 
