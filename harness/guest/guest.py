@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +26,7 @@ T = TypeVar("T")
 _COMMAND_SECONDS = 60.0
 _COPY_SECONDS = 300.0
 _TAIL = 40
+_LOOK_SECONDS = 1.0  # between two questions to QEMU (each takes a millisecond)
 
 
 class Guest:
@@ -43,6 +44,7 @@ class Guest:
         self._life = Life()
         self._shell: ConsoleShell | None = None
         self._ssh: Ssh | None = None
+        self._looked = time.monotonic()
 
     @property
     def state(self) -> GuestState:
@@ -150,12 +152,8 @@ class Guest:
 
     def _open_console(self, deadline: Deadline) -> None:
         pattern = self.recipe.boot.shell.encode()
-        try:
-            re.compile(pattern)
-        except re.error as exc:
-            raise UsageError(f"boot.shell of {self.recipe.name} is no pattern: {exc}") from exc
         console = self.machine.console
-        console.expect(pattern, deadline, "the shell on the console")
+        console.expect(pattern, deadline, f"the shell's prompt `{self.recipe.boot.shell}`")
         shell = ConsoleShell(
             console, limit=self.profile.console_line, quiet=self.recipe.access.scrollback
         )
@@ -185,7 +183,16 @@ class Guest:
         return self.image.ssh
 
     def _watch(self, seconds: float, others: Iterable[int] = ()) -> list[int]:
-        return self.machine.console.watch(seconds, others)
+        """Watch the console, and once in a while whether the host still serves the disks."""
+        deadline, others = Deadline.after(seconds), list(others)
+        while True:
+            if time.monotonic() - self._looked >= _LOOK_SECONDS:
+                self.machine.check_disks()
+                self._looked = time.monotonic()
+            part = min(_LOOK_SECONDS, deadline.remaining)
+            ready = self.machine.console.watch(part, others)
+            if ready or deadline.expired:
+                return ready
 
     def _halt(self, deadline: Deadline) -> None:
         """Ask for the power-off and wait for QEMU's end, or for gnumach's idle loop."""
@@ -218,6 +225,8 @@ class Guest:
         try:
             return step()
         except ConditionError as exc:
+            if exc.condition is Condition.HANG:
+                self.machine.check_disks()
             more = f" ({self.machine.alive()})" if exc.condition is Condition.HANG else ""
             raise ConditionError(
                 exc.condition,

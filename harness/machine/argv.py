@@ -141,7 +141,14 @@ def _is_q35(spec: MachineSpec) -> bool:
 
 def _device(spec: MachineSpec, disk: DiskSpec) -> Iterator[str]:
     """The guest's side of a disk.  The volatile write cache is on, as on any real disk."""
-    common: dict[str, str | int | Path] = {"drive": disk.name, "write_cache": "on"}
+    # werror, rerror: when the host fails, QEMU stops the guest.  By default some errors would reach
+    # the guest, and look like the fault of its file system.
+    common: dict[str, str | int | Path] = {
+        "drive": disk.name,
+        "write_cache": "on",
+        "werror": "stop",
+        "rerror": "stop",
+    }
     slot = [each for each in spec.disks if each.bus == disk.bus].index(disk)
     yield "-device"
     if disk.bus == "virtio":

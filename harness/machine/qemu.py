@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import shutil
 import socket
 from contextlib import ExitStack, suppress
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -22,13 +22,19 @@ from harness.machine.console import Console, console_tail
 from harness.machine.qmp import Qmp, Shutdown
 from harness.machine.replica import make_replica
 from harness.machine.spec import MachineSpec
-from harness.process import describe_exit, run, tail
+from harness.machine.start import (
+    by_hand,
+    check_files,
+    check_socket_path,
+    explain_start,
+    listen,
+    sandbox_works,
+)
+from harness.process import describe_exit, tail
 from harness.rundir import RecordedService, RunDir
-from harness.tools import tool
 
 _END_SECONDS = 10.0  # between closing the console and the end QEMU closes its disks
 _START_SECONDS = 30.0  # QEMU connects to the monitor 0.1 s after its start on an idle host
-_SOCKET_BYTES = 107  # unix(7): sun_path has 108 bytes with the final zero
 
 
 class Ending(StrEnum):
@@ -62,7 +68,7 @@ class Machine:
             console_log=self.console_log,
         )
         self.argv = qemu_argv(
-            spec, accel.name, self.paths, sandbox=_sandbox_works(f"qemu-system-{spec.arch}")
+            spec, accel.name, self.paths, sandbox=sandbox_works(f"qemu-system-{spec.arch}")
         )
         self.ssh_port: int | None = None
         self._service: RecordedService = rundir.service(name, self.argv)
@@ -77,7 +83,7 @@ class Machine:
         with ExitStack() as stack:
             # Last in, first out: the monitor and console hang up after QEMU's end.
             self._prepare()
-            listener = stack.enter_context(_listen(self.paths.qmp))
+            listener = stack.enter_context(listen(self.paths.qmp))
             stack.callback(self._hang_up)
             stack.enter_context(self._service)
             self._exit_fd = os.pidfd_open(self._service.pid)
@@ -208,6 +214,22 @@ class Machine:
         self._service.wait(_END_SECONDS)
         self.raise_if_gone()
 
+    def check_disks(self) -> None:
+        """Raise `InfraError` if QEMU stopped the guest because the host failed one of its disks."""
+        if self._service.poll() is not None or self.qmp.status() != "io-error":
+            return
+        files = [file for disk in self.spec.disks for file in (disk.path, disk.log) if file]
+        free = ", ".join(
+            f"{folder} has {shutil.disk_usage(folder).free >> 20} MiB free"
+            for folder in sorted({file.parent for file in files})
+        )
+        raise InfraError(
+            "the host could not read or write a disk of the guest, so QEMU stopped the guest; "
+            "most often no space is left",
+            hint=f"{free}\nfree some space or give --out a folder on a larger disk; if there is "
+            "room, look for I/O errors in the host's kernel log",
+        )
+
     def alive(self) -> str:
         """Whether QEMU itself still answers, in words for a message about a hang."""
         if self._service.poll() is not None:
@@ -218,24 +240,12 @@ class Machine:
             return f"QEMU itself does not answer either: {exc}"
 
     def _prepare(self) -> None:
-        """Find what would make QEMU fail with a message that says less than we can."""
-        for path in (self.paths.qmp, self.paths.console):
-            check_socket_path(path)
         for disk in self.spec.disks:
             if disk.replica is not None:
                 make_replica(disk.replica, disk.path)
-            for file in (disk.path, disk.log):
-                if file is not None and not file.exists():
-                    raise InfraError(
-                        f"{file} of the disk {disk.name} is missing",
-                        hint="build the image again, or mend the path in the recipe",
-                    )
-        for file in boot_files(self.spec):
-            if not file.is_file():
-                raise InfraError(
-                    f"{file} is missing: the guest can't be booted without it",
-                    hint="build the image again, or mend the path in the recipe",
-                )
+        check_files(self.spec)
+        for path in (self.paths.qmp, self.paths.console):
+            check_socket_path(path)
 
     def _connect(self, listener: socket.socket) -> None:
         connected = self._accept(listener)
@@ -291,83 +301,3 @@ class Machine:
             self._qmp.close()
         for path in (self.paths.qmp, self.paths.console):
             path.unlink(missing_ok=True)
-
-
-@lru_cache(maxsize=4)
-def _sandbox_works(program: str) -> bool:
-    """Whether this QEMU has seccomp (a build option); asked once, 20 ms."""
-    try:
-        run([tool(program), "-sandbox", "on", "-machine", "help"], timeout=20)
-    except InfraError:
-        return False
-    return True
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(os.fspath(path))
-        listener.listen(1)
-    except OSError as exc:
-        listener.close()
-        raise InfraError(
-            f"can't listen on {path}: {exc.strerror}",
-            hint="is the folder writable, and on a file system that has sockets?",
-        ) from exc
-    return listener
-
-
-def boot_files(spec: MachineSpec) -> list[Path]:
-    """The host files that QEMU loads into the guest's memory."""
-    initrd = [spec.boot.initrd] if spec.boot.initrd else []
-    return [spec.boot.kernel, *initrd, *(path for path, _ in spec.boot.modules)]
-
-
-def check_socket_path(path: Path) -> None:
-    """Raise `InfraError` for a socket that can't be made: path too long, or taken."""
-    size = len(os.fsencode(path))
-    if size > _SOCKET_BYTES:
-        raise InfraError(
-            f"the socket path {path} has {size} bytes; a unix socket may have {_SOCKET_BYTES}",
-            hint="set HURDLE_SCRATCH to a folder with a short name, such as /tmp/h",
-        )
-    if path.exists():
-        raise InfraError(
-            f"the socket {path} is taken",
-            hint="two machines of one run need two names; remove the file if nothing uses it",
-        )
-
-
-def explain_start(said: str) -> str:
-    """The cure for a known message of QEMU, ending in a newline; empty for an unknown one."""
-    known = {
-        'Failed to get "': "another QEMU uses the disk: end it first (fuser FILE names it)",
-        "Failed to get shared": "another QEMU uses the disk: end it first (fuser FILE names it)",
-        "Permission denied": "the user who runs hurdle needs the right to read and write the file",
-        "No such file or directory": "build the image again, or mend the path in the recipe",
-        "Could not access KVM": "choose machine.accel=tcg, or see `hurdle doctor`",
-        "failed to initialize kvm": "choose machine.accel=tcg, or see `hurdle doctor`",
-        "is not a valid device model name": "mend machine.nic in the recipe",
-        "unable to find CPU model": "mend machine.cpu in the recipe",
-        "unsupported machine type": "mend machine.machine in the recipe",
-        "Cannot allocate memory": "lower machine.memory_mib, or free memory on the host",
-    }
-    return next((f"{cure}\n" for text, cure in known.items() if text in said), "")
-
-
-def by_hand(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """`argv` for a person: runs at once, the console on the terminal, without hurdle's sockets.
-
-    (Ctrl-a x ends such a QEMU.)
-    """
-    words = list(argv)
-    if "-S" in words:
-        words.remove("-S")
-    for option, value in (("-chardev", "socket,id=console"), ("-chardev", "socket,id=qmp")):
-        for at in range(len(words) - 1):
-            if words[at] == option and words[at + 1].startswith(value):
-                del words[at : at + 2]
-                break
-    text = "\0".join(words)
-    text = text.replace("\0-mon\0chardev=qmp,mode=control", "")
-    return tuple(text.replace("-serial\0chardev:console", "-serial\0mon:stdio").split("\0"))

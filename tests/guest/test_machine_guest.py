@@ -169,7 +169,7 @@ def test_a_guest_that_hangs_at_boot_is_given_up_in_time(tmp_path: Path) -> None:
     recipe, image = wanted("linux-control")
     silent = booting(image, "rdinit=/usr/bin/busybox -- sleep 99")
     with machine_for(recipe, silent, tmp_path) as (machine, guest):
-        with pytest.raises(ConditionError, match="shell on the console did not come") as caught:
+        with pytest.raises(ConditionError, match="prompt `control# ` did not come") as caught:
             guest.boot(Deadline.after(4))
         assert caught.value.condition is Condition.HANG
         assert machine.ending is None

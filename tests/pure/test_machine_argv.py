@@ -15,9 +15,9 @@ from harness.errors import InfraError, UsageError
 from harness.images.image import BootFiles, Image, RootDisk
 from harness.images.recipe import load_recipe
 from harness.machine.argv import Paths, escape, options, qemu_argv
-from harness.machine.qemu import by_hand, check_socket_path, explain_start
 from harness.machine.qmp import forwarded_port
 from harness.machine.spec import DiskSpec, MachineSpec, Replica, spec_for
+from harness.machine.start import by_hand, check_socket_path, explain_start
 
 PATHS = Paths(Path("/s/q.qmp"), Path("/s/q.console"), Path("/o/console.log"))
 LINUX = BootFiles(Path("/i/kernel"), "console=ttyS0 a,b", initrd=Path("/i/initrd"))
@@ -68,7 +68,9 @@ def test_the_crashed_disk_runs_on_a_write_log_from_the_start() -> None:
         "log-sector-size=512",
         "log-super-update-interval=1",
     ]
-    assert "ide-hd,drive=crash,write-cache=on,bus=ide.0,unit=0" in values(argv, "-device")
+    assert "ide-hd,drive=crash,write-cache=on,werror=stop,rerror=stop,bus=ide.0,unit=0" in values(
+        argv, "-device"
+    )
     assert all("cache.direct=off" in v for v in values(argv, "-blockdev") if "filename" in v)
 
 
@@ -90,10 +92,10 @@ def test_a_snapshot_disk_is_written_to_a_temporary_overlay() -> None:
 @pytest.mark.parametrize(
     ("bus", "machine", "expected"),
     [
-        ("ide", "pc", "ide-hd,drive=crash,write-cache=on,bus=ide.0,unit=0"),
-        ("ahci", "pc", "ide-hd,drive=crash,write-cache=on,bus=ahci.0"),
-        ("ahci", "q35", "ide-hd,drive=crash,write-cache=on,bus=ide.0"),
-        ("virtio", "pc", "virtio-blk-pci,drive=crash,write-cache=on"),
+        ("ide", "pc", "ide-hd,drive=crash,write-cache=on,werror=stop,rerror=stop,bus=ide.0,unit=0"),
+        ("ahci", "pc", "ide-hd,drive=crash,write-cache=on,werror=stop,rerror=stop,bus=ahci.0"),
+        ("ahci", "q35", "ide-hd,drive=crash,write-cache=on,werror=stop,rerror=stop,bus=ide.0"),
+        ("virtio", "pc", "virtio-blk-pci,drive=crash,write-cache=on,werror=stop,rerror=stop"),
     ],
 )
 def test_each_bus_has_its_device(bus: str, machine: str, expected: str) -> None:

@@ -161,7 +161,7 @@ def test_a_qemu_that_refuses_says_why_and_how_to_try_it(
 def test_what_is_missing_is_named_before_qemu_starts(rundir: RunDir, tmp_path: Path) -> None:
     disk = DiskSpec("crash", tmp_path / "gone.raw", "raw", "ide")
     for spec in (tiny_spec(kernel(tmp_path), disk), tiny_spec(tmp_path / "gone")):
-        with pytest.raises(InfraError, match=r"gone(\.raw of the disk crash)? is missing"):
+        with pytest.raises(InfraError, match=r"gone.* is missing"):
             Machine(spec, rundir, TCG).__enter__()
 
 
