@@ -61,7 +61,7 @@ def build(events: Sequence[Event]) -> Report:
     end = next(reversed(_of(events, RunEnded)), None)
     last = max((finite(event.t) for event in events), default=0.0)
     variants = tuple(_variant(name, events, last) for name in _variant_names(run, events))
-    ending = _ending(end, [cell for variant in variants for cell in variant.cells])
+    ending = _ending(end, variants)
     return Report(
         run=run,
         end=end,
@@ -89,16 +89,20 @@ def _variant_names(run: RunBegan | None, events: Sequence[Event]) -> list[str]:
     return list(names)
 
 
-def _ending(end: RunEnded | None, cells: Iterable[Cell]) -> Ending:
+def _ending(end: RunEnded | None, variants: Sequence[VariantView]) -> Ending:
     if end is None:
         return Ending.CUT_OFF
     try:
         ending = _ENDINGS.get(Exit(end.exit_code), Ending.INFRA)
     except ValueError:
         return Ending.INFRA
-    if ending in (Ending.OK, Ending.VOID) and any(cell.ok is False for cell in cells):
-        return Ending.UNEXPECTED  # an exit code never outshines what the oracles said
-    return ending
+    # An exit code never outshines what the oracles said, or did not say.
+    green = ending in (Ending.OK, Ending.VOID)
+    if green and any(cell.ok is False for variant in variants for cell in variant.cells):
+        return Ending.UNEXPECTED
+    if green and not all(variant.cells for variant in variants):
+        return Ending.VOID
+    return ending if variants or not green else Ending.VOID
 
 
 def _variant(name: str, events: Sequence[Event], last: float) -> VariantView:

@@ -129,7 +129,6 @@ def _began(case: Case) -> RunBegan:
 
 
 def _crash(story: _Story, variant: str, case: Case) -> None:
-    journaled = variant == "ext3"
     story.phase(variant, "prepare", 0.21, "file system and images")
     story.emit(
         CommandRan(
@@ -163,22 +162,23 @@ def _crash(story: _Story, variant: str, case: Case) -> None:
             text="[    4.1] EXT4-fs (vda): mounted filesystem with ordered data mode\n~ # ",
         )
     )
-    entries = 113 if case is Case.EMPTY else 163
-    story.emit(
-        DiskLog(
-            variant=variant,
-            entries=entries,
-            writes=entries - 7,
-            flushes=7,
-            discards=0,
-            bytes_written=1024 * 611,
-            settled=158,
-            in_flight=5,
-            torn_bytes=0,
-            workload_from=113,
-            commits=(Commit(entry=60, tid=2), Commit(entry=141, tid=3)) if journaled else (),
-            flush_entries=_FLUSHES,
-        )
+    story.emit(_log(variant, 113 if case is Case.EMPTY else 163))
+
+
+def _log(variant: str, entries: int) -> DiskLog:
+    return DiskLog(
+        variant=variant,
+        entries=entries,
+        writes=entries - 7,
+        flushes=7,
+        discards=0,
+        bytes_written=1024 * 611,
+        settled=158,
+        in_flight=5,
+        torn_bytes=0,
+        workload_from=113,
+        commits=(Commit(entry=60, tid=2), Commit(entry=141, tid=3)) if variant == "ext3" else (),
+        flush_entries=_FLUSHES,
     )
 
 

@@ -82,7 +82,7 @@ def test_an_exit_code_does_not_outshine_an_unmet_expectation() -> None:
 @pytest.mark.parametrize(
     ("code", "ending"),
     [
-        (Exit.OK, Ending.OK),
+        (Exit.OK, Ending.VOID),  # with nothing judged, nothing is proved
         (Exit.VOID, Ending.VOID),
         (Exit.GUEST, Ending.GUEST),
         (Exit.TERMINATED, Ending.INTERRUPTED),
@@ -91,6 +91,12 @@ def test_an_exit_code_does_not_outshine_an_unmet_expectation() -> None:
 )
 def test_every_exit_code_has_an_ending(code: int, ending: Ending) -> None:
     assert build([RunEnded(exit_code=code, message="")]).ending is ending
+
+
+def test_a_run_that_judged_nothing_is_not_green() -> None:
+    assert build(sample(Case.EMPTY)).ending is Ending.VOID
+    half = [e for e in sample(Case.EXPECTED) if getattr(e, "variant", "") != "ext2"]
+    assert build(half).ending is Ending.VOID
 
 
 def test_no_event_at_all_is_a_report_too() -> None:
