@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 from pathlib import Path
 
 from harness.errors import InfraError
 from harness.machine.spec import Replica
-from harness.process import run
+from harness.process import run, tail
 
 _SECONDS = 120.0
 
@@ -33,7 +34,7 @@ def make_replica(replica: Replica, target: Path) -> None:
 def _put(image: Path, file: Path, path: str) -> None:
     """Write one file into the file system of `image`.
 
-    debugfs ends with 0 whatever happened, so its words decide; what it wrote is read back.
+    debugfs ends with 0 even when it runs out of blocks, so what it wrote is read back.
     """
     if not file.is_file():
         raise InfraError(f"{file} is missing: it was to be put into the guest as {path}")
@@ -45,10 +46,13 @@ def _put(image: Path, file: Path, path: str) -> None:
         f'set_inode_field "{path}" mode 0100755\nset_inode_field "{path}" uid 0\n'
         f'set_inode_field "{path}" gid 0\n'
     )
-    run(["debugfs", "-w", "-f", "-", str(image)], stdin=script, timeout=_SECONDS)
-    back = run(["debugfs", "-R", f'stat "{path}"', str(image)], timeout=_SECONDS)
-    if f"Size: {file.stat().st_size}" not in back.stdout:
+    done = run(["debugfs", "-w", "-f", "-", str(image)], stdin=script, timeout=_SECONDS)
+    back = image.with_name(f"{image.name}.back")
+    run(["debugfs", "-R", f'dump "{path}" "{back}"', str(image)], timeout=_SECONDS)
+    same = back.exists() and filecmp.cmp(file, back, shallow=False)
+    back.unlink(missing_ok=True)
+    if not same:
         raise InfraError(
-            f"{file} could not be put into {image} as {path}\n{back.output}",
+            f"{file} could not be put into {image} as {path}\n{tail(done.stderr)}",
             hint="has the root image room for it, and is it an unpartitioned ext2?",
         )
