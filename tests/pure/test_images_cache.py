@@ -1,0 +1,189 @@
+"""The cache of images: found by content, published whole, damage explained."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InfraError
+from harness.images.cache import Cache, InjectRecord, Manifest, ModuleRecord
+
+
+def _say(_: str) -> None: ...
+
+
+def _manifest(key: str, *, made_from: str = "recipe", built: str = "2026-01-01") -> Manifest:
+    return Manifest(name="guest", key=key, made_from=made_from, built=built, kernel="kernel")
+
+
+def _publish(cache: Cache, key: str, content: str = "k", **fields: str) -> None:
+    with cache.building("guest", _say) as draft:
+        (draft / "kernel").write_text(content)
+        cache.publish(draft, _manifest(key, **fields))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def test_the_environment_chooses_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    monkeypatch.delenv("HURDLE_CACHE", raising=False)
+    assert Cache.default().folder == Path("/somewhere/hurdle")
+    monkeypatch.setenv("HURDLE_CACHE", "/elsewhere")
+    assert Cache.default().folder == Path("/elsewhere")
+
+
+def test_an_empty_cache_has_nothing_and_makes_nothing(cache: Cache) -> None:
+    assert cache.find("guest") is None
+    assert cache.list() == ()
+    assert not cache.folder.exists()
+
+
+def test_all_of_an_image_survives_the_manifest(cache: Cache) -> None:
+    with cache.building("guest", _say) as draft:
+        for name in ("kernel", "module", "root", "translator", "key", "host"):
+            (draft / name).write_text(name)
+        wanted = Manifest(
+            name="guest",
+            key="aa",
+            made_from="recipe",
+            built="2026-01-01",
+            kernel="kernel",
+            cmdline="root=x",
+            modules=(ModuleRecord(file="module", args="--a ${b}"),),
+            root="root",
+            root_format="qcow2",
+            inject=(InjectRecord(file="translator", guest_path="/hurd/ext2fs"),),
+            private_key="key",
+            host_key="host",
+            versions={"hurd": "0.9"},
+        )
+        cache.publish(draft, wanted)
+    image = cache.find("guest")
+    assert image is not None and image.root is not None and image.ssh is not None
+    assert image.boot.modules == ((image.folder / "module", "--a ${b}"),)
+    assert image.root.inject == ((image.folder / "translator", "/hurd/ext2fs"),)
+    assert (image.root.format, image.boot.cmdline) == ("qcow2", "root=x")
+    assert image.ssh.private_key.read_text() == "key"
+    assert image.versions == {"hurd": "0.9"}
+
+
+def test_the_newest_image_of_a_recipe_is_current(cache: Cache) -> None:
+    _publish(cache, "old", built="2026-01-01")
+    _publish(cache, "new", built="2026-02-01")
+    _publish(cache, "other", built="2026-01-15", made_from="another recipe")
+    found = cache.find("guest", made_from="recipe")
+    assert found is not None and found.key == "new"
+    assert [(image.key, image.state) for image in cache.list()] == [
+        ("new", "current"),
+        ("other", "older"),
+        ("old", "older"),
+    ]
+    assert cache.find("guest", made_from="a third") is None
+
+
+def test_a_build_that_fails_leaves_nothing(cache: Cache) -> None:
+    with pytest.raises(RuntimeError), cache.building("guest", _say) as draft:
+        (draft / "kernel").write_text("half")
+        raise RuntimeError
+    assert cache.find("guest") is None
+    assert list((cache.folder / "images").iterdir()) == []
+
+
+def test_what_a_killed_builder_left_goes_with_the_next_build(cache: Cache) -> None:
+    left = cache.folder / "images" / "guest" / ".draft-xyz"
+    left.mkdir(parents=True)
+    (left / "kernel").write_text("half")
+    assert cache.list() == ()
+    _publish(cache, "aa")
+    assert not left.exists()
+    assert [image.key for image in cache.list()] == ["aa"]
+
+
+def test_two_builders_take_turns(cache: Cache) -> None:
+    said: list[str] = []
+    done = threading.Event()
+
+    def second() -> None:
+        with cache.building("guest", said.append):
+            assert cache.find("guest") is not None  # the first one's image
+        done.set()
+
+    with cache.building("guest", _say) as draft:
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not done.wait(0.3)
+        (draft / "kernel").write_text("k")
+        cache.publish(draft, _manifest("aa"))
+    assert done.wait(5)
+    thread.join()
+    assert said == ["another hurdle builds guest; waiting for it"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "kernel").unlink(), "kernel is missing"),
+        (lambda folder: (folder / "kernel").write_text("kk"), "has 2 bytes, not 1"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "can't be read"),
+        (lambda folder: (folder / "manifest.json").unlink(), "can't be read"),
+    ],
+)
+def test_damage_is_found_and_explained(cache: Cache, damage: object, message: str) -> None:
+    _publish(cache, "aa")
+    assert callable(damage)
+    damage(cache.folder / "images" / "guest" / "aa")
+    with pytest.raises(InfraError, match=message) as caught:
+        cache.find("guest")
+    assert "hurdle image build guest" in str(caught.value.hint)
+    assert message in cache.list()[0].state
+    assert cache.find_intact("guest", _say) is None
+
+
+def test_a_changed_byte_is_found_by_verifying(cache: Cache) -> None:
+    _publish(cache, "aa")
+    (cache.folder / "images/guest/aa/kernel").write_text("x")
+    assert cache.find("guest") is not None
+    assert cache.list()[0].state == "current"
+    assert "SHA-256" in cache.list(verify=True)[0].state
+
+
+def test_a_damaged_image_hides_no_good_one_and_can_be_made_anew(cache: Cache) -> None:
+    _publish(cache, "aa")
+    (cache.folder / "images/guest/aa/manifest.json").write_text("{")
+    _publish(cache, "bb")
+    found = cache.find("guest")
+    assert found is not None and found.key == "bb"
+    _publish(cache, "aa", content="mended", built="2027")
+    found = cache.find("guest")
+    assert found is not None and found.boot.kernel.read_text() == "mended"
+
+
+def test_a_manifest_of_another_image_is_damage(cache: Cache) -> None:
+    _publish(cache, "aa")
+    (cache.folder / "images/guest/aa").rename(cache.folder / "images/guest/bb")
+    with pytest.raises(InfraError, match="belongs to another image, aa"):
+        cache.find("guest")
+
+
+def test_removing_takes_all_or_one(cache: Cache) -> None:
+    for key in ("aa", "bb", "cc"):
+        _publish(cache, key)
+    assert [image.key for image in cache.remove("guest", key="bb")] == ["bb"]
+    assert sorted(image.key for image in cache.remove("guest")) == ["aa", "cc"]
+    assert cache.remove("guest") == ()
+    assert cache.find("guest") is None
+
+
+def test_a_cache_that_is_a_file_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with (
+        pytest.raises(InfraError, match="can't write the image cache") as caught,
+        Cache(tmp_path / "cache").building("guest", _say),
+    ):
+        pass
+    assert "HURDLE_CACHE" in str(caught.value.hint)
