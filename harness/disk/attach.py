@@ -260,7 +260,7 @@ def _through_nbdfuse(part: Slice, rundir: RunDir) -> Iterator[Path]:
         # Before nbdfuse is stopped: it ends by itself when it is unmounted.
         stack.callback(_unmount, mountpoint)
         disk = mountpoint / "disk"
-        _until(lambda: disk.stat().st_size > 0, mounter, f"{disk} appears")
+        _until(lambda: disk.stat().st_size > 0, mounter, f"{disk} appears", behind=server)
         yield disk
 
 
@@ -295,14 +295,21 @@ def _answers(address: Path) -> bool:
     return True
 
 
-def _until(ready: Callable[[], bool], server: Service, what: str) -> None:
-    """Wait until `ready`; a server that ends or takes too long is an `InfraError`."""
+def _until(
+    ready: Callable[[], bool], server: Service, what: str, *, behind: Service | None = None
+) -> None:
+    """Wait until `ready`; a server that ends or takes too long is an `InfraError`.
+
+    `behind` is the server that it depends on, whose end is then the cause.
+    """
     deadline = Deadline.after(_READY_SECONDS)
     while True:
         with suppress(OSError, ValueError):
             if ready():
                 return
         ended = server.poll()
+        if ended is not None and behind is not None and behind.wait(0.5) is not None:
+            server, ended = behind, behind.poll()
         if ended is not None or deadline.expired:
             how = f"ended with {ended}" if ended is not None else "is not ready"
             raise InfraError(

@@ -22,6 +22,8 @@ from harness.verdicts import Finding, FindingClass
 
 UNRECOGNISED = "unrecognised"
 _OPERATIONAL = 8  # e2fsck's exit code for "could not do it"; it may not have begun
+# libext2fs names the program where e2fsck names the device.
+_PROGRAM = re.compile(r"^(?:/\S*/)?e2fsck: (?!aborted)")
 # The question and its answer behind a message: "...  Clear? no"
 _ANSWER = re.compile(r"(?<=[.)])\s+[A-Z][A-Za-z /+-]{1,40}\? (?:yes|no)$")
 _TIMEOUT = 300.0  # s; a state takes milliseconds, a 1 GiB file system under load some seconds
@@ -114,6 +116,7 @@ def _messages(text: str, names: Sequence[str]) -> list[str]:
 
 
 def _without_name(line: str, names: Sequence[str]) -> str:
+    line = _PROGRAM.sub("", line)
     for name in names:
         if line.startswith(f"{name}: "):
             return line[len(name) + 2 :]

@@ -22,8 +22,10 @@ def _rule(code: str, kind: FindingClass, pattern: str) -> tuple[str, FindingClas
 NOISE = tuple(
     re.compile(pattern)
     for pattern in (
-        r"^Pass [1-5]: ",
+        r"^Pass (?:[1-5]|1E|3A): ",
         r"^[A-Z][A-Za-z /+-]{1,40}\? (?:yes|no)$",
+        r"^Rename to \S+\? (?:yes|no)$",
+        r"^[A-Z ]+\.$",
         r"^clean, \d+/\d+ files, \d+/\d+ blocks",
         r"^\d+/\d+ files \([\d.]+% non-contiguous\), \d+/\d+ blocks",
         r"^\*+ (?:WARNING: Filesystem still has errors|FILE SYSTEM WAS MODIFIED) \*+$",
@@ -45,7 +47,7 @@ RULES = (
     # The journal itself.
     _rule("journal-checksum", _DAMAGE, r"^Journal checksum error found"),
     _rule("journal-checksum", _DAMAGE, r"^Journal transaction \d+ was corrupt, replay was aborted"),
-    _rule("journal-superblock", _DAMAGE, r"^[Jj]ournal superblock is corrupt"),
+    _rule("journal-superblock", _DAMAGE, r"[Jj]ournal superblock is corrupt"),
     _rule("journal-superblock", _DAMAGE, r"no valid journal superblock found"),
     _rule("recovery-not-done", _DAMAGE, r"skipping journal recovery because doing a read-only"),
     _rule("journal-recovery-failed", _DAMAGE, r"while recovering journal of|^Journal corrupted in"),

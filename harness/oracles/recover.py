@@ -6,10 +6,12 @@ it a full check, read-only, shows what was left to mend.
 
 Pure recovery in detail (as e2fsck 1.47.0 was seen to behave):
 
-* `e2fsck -p -E journal_only` replays and does nothing else, but only if needs_recovery is set; with
-  the flag clear and data in the log it would go on to a full repair.  So the flag is set on the
-  copy, and that is a finding.
-* If the orphan list is not empty then, the copy's superblock is made to say that no check is due,
+* `e2fsck -p -E journal_only` replays, releases the orphans and does nothing else, but only if
+  needs_recovery is set; with the flag clear and data in the log it would go on to a full repair.
+  So the flag is set on the copy, and that is a finding.
+* With the error flag set it drops the orphan list, as Linux does at mount.  So the flag is cleared
+  on the copy; where the log brings it back, the orphans stay, and the check finds them.
+* If there are orphans still, the copy's superblock is made to say that no check is due,
   and `e2fsck -p` releases the orphans and calls the rest clean.  This is done after the replay
   since the log may hold a superblock of its own.
 * Where the boot ended with "clean", it has done exactly that (and recounted the superblock's free
@@ -126,6 +128,8 @@ def _recover(
     flag_set = has_data and not superblock.needs_recovery
     if flag_set:
         ext2.set_needs_recovery(copy)
+    if superblock.error:
+        ext2.skip_full_check(copy)
     if superblock.has_journal and (has_data or superblock.needs_recovery):
         runs.append(e2fsck(copy, Mode.REPLAY, label=superblock.label))
     now = ext2.superblock(copy)

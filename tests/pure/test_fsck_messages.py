@@ -107,7 +107,7 @@ def test_what_is_not_known_counts_as_damage(line: str) -> None:
 
 def test_a_problem_that_a_rule_only_resembles_is_not_taken_for_noise() -> None:
     # The question alone is noise; with a message before it, it is not.
-    assert codes("Fix? no") == []
+    assert codes("Fix? no\nRename to di~0? no\nFIXED.") == []
     assert len(codes("Entry 'Fix' in /a (2) has deleted/unused inode 3.  Clear? no")) == 1
 
 
