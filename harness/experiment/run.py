@@ -98,7 +98,7 @@ def _claim(out: Path, force: bool) -> None:
 def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> Exit:
     """Run, and end the stream of events whatever happens, so that every report has an ending."""
     try:
-        code, message, hint = *_run(request, bus, rundir, seen), ""
+        code, message, hint = _run(request, bus, rundir, seen)
     except HurdleError as error:
         code, message, hint = error.exit_code, str(error), error.hint or ""
     except (KeyboardInterrupt, Terminated) as stop:
@@ -110,7 +110,8 @@ def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> E
     return code
 
 
-def _run(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> tuple[Exit, str]:
+def _run(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> tuple[Exit, str, str]:
+    """The ending: exit code, message, hint."""
     scenario, recipe = request.scenario, request.recipe
     probe = spec_for(recipe, request.image, ())
     accel = choose_accel(recipe.machine.accel, probe, rundir)
@@ -133,9 +134,8 @@ def _run(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> tuple
             lines.append(line)
             bus.emit(line)
     if broken:
-        first = broken[0]
-        return first.exit_code, str(first) + (f"\n{first.hint}" if first.hint else "")
-    return exit_code(lines), _summary(lines)
+        return broken[0].exit_code, str(broken[0]), broken[0].hint or ""
+    return exit_code(lines), _summary(lines), ""
 
 
 def _summary(lines: list[Compared]) -> str:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from harness.events import Event, Note, OpDone, PhaseBegan, RunEnded, StatesPlanned
 from harness.report.display import Display, timings_table
-from harness.report.sample import Case, sample
 from harness.verdicts import CrashModel
+from tests.pure.sample_run import Case, sample
 
 
 def _plain(events: Iterable[Event], width: int = 80) -> str:

@@ -30,7 +30,7 @@ from harness.events import (
 )
 from harness.report.html import page
 from harness.report.junit import junit_xml
-from harness.report.sample import Case, sample
+from tests.pure.sample_run import Case, sample
 
 _VOID_TAGS = {"meta", "link", "br", "hr", "img", "input"}
 

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import UsageError
 from harness.events import Note
 from harness.report.jsonl import JsonlWriter, read_events
-from harness.report.sample import Case, sample
+from tests.pure.sample_run import Case, sample
 
 
 def test_events_come_back_as_they_went(tmp_path: Path) -> None:

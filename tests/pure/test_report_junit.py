@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 from harness.report.html import write_all
 from harness.report.junit import junit_xml
-from harness.report.sample import Case, sample
 from harness.verdicts import Expectation, Verdict
+from tests.pure.sample_run import Case, sample
 
 
 def _cases(case: Case) -> dict[tuple[str, str], ElementTree.Element]:

@@ -20,12 +20,12 @@ from harness.events import (
     VerdictGiven,
 )
 from harness.report.model import build
-from harness.report.sample import Case, sample
 from harness.report.strip import PER_LARGE_PIECE, strip
 from harness.report.text import clean, clean_line, counted, duration, excerpt, listed, size
 from harness.report.timeline import timeline
 from harness.report.view import Ending, Standing
 from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
+from tests.pure.sample_run import Case, sample
 
 
 def test_a_green_run_is_told_in_one_sentence_with_its_crash_models() -> None:

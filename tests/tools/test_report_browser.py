@@ -12,8 +12,8 @@ import pytest
 from harness.events import CommandRan, Event, ObjectView, TextKept, VerdictGiven
 from harness.process import run
 from harness.report.html import page
-from harness.report.sample import Case, sample
 from harness.tools import find_tool
+from tests.pure.sample_run import Case, sample
 
 pytestmark = pytest.mark.tools
 

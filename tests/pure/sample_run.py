@@ -1,6 +1,6 @@
 """Made-up runs, to look at the reports without a guest.
 
-`python -m harness.report.sample DIR` writes the reports of every ending into DIR.  The tests use
+`python -m tests.pure.sample_run DIR` writes the reports of every ending into DIR.  The tests use
 the same runs.  The figures are close to those of a control guest under TCG.
 """
 
