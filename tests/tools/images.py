@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from harness.disk import ext2
 from harness.disk.copy import sparse_copy
 from harness.images.recipe import GuestOs, Variant
 from harness.oracles.selfcheck import debugfs
+from harness.rundir import scratch_base
 from harness.workloads.scenario import Disk
 
 SIZE = 16 << 20  # bytes
@@ -45,6 +48,15 @@ def _made(fs: str, os: GuestOs) -> Path:
     )
     assert "not found" not in said and "Usage" not in said, said
     return path
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A folder for images: e2fsck and debugfs sync what they write, which takes a disk its time."""
+    base = scratch_base()
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="test-", dir=base) as name:
+        yield Path(name)
 
 
 def not_clean(path: Path) -> Path:

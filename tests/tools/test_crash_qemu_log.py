@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,8 +12,16 @@ from harness.crash.states import StateBuilder
 from harness.crash.writelog import LogFollower, WriteLog, count_entries
 from harness.errors import InfraError
 from harness.process import run
+from tests.tools.images import folder_in_memory
 
 pytestmark = pytest.mark.tools
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
+
 
 DISK = 8 << 20  # bytes
 

@@ -20,9 +20,15 @@ from harness.disk.partitions import find_file_system, find_partitions
 from harness.errors import HurdleError, InfraError, UsageError
 from harness.process import run
 from harness.rundir import RunDir, reap
-from tests.tools.images import SIZE, make
+from tests.tools.images import SIZE, folder_in_memory, make
 
 pytestmark = pytest.mark.tools
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
 
 
 def works(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,15 @@ from harness.oracles.selfcheck import (
     with_transaction,
 )
 from harness.verdicts import FindingClass
-from tests.tools.images import make, not_clean
+from tests.tools.images import folder_in_memory, make, not_clean
 
 pytestmark = pytest.mark.tools
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
 
 
 def block_of(image: Path, path: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,16 @@ from harness.oracles.selfcheck import (
 from harness.verdicts import CrashModel, Oracle, Verdict
 from harness.workloads.scenario import Disk, Fields, WatchedObject
 from tests.pure.write_logs import Item, flush, write_log
-from tests.tools.images import SIZE, make
+from tests.tools.images import SIZE, folder_in_memory, make
 
 pytestmark = pytest.mark.tools
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
+
 
 BLOCK = 4096
 NEW = WatchedObject(path="new", now=Fields(type="directory", mode="0775", links=2))
