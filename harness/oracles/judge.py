@@ -102,7 +102,7 @@ def _examine(
     copy: Path, paths: tuple[str, ...], own: Path, journal: JournalMap | None
 ) -> Examination:
     try:
-        return examine(copy, paths, own, journal=journal)
+        return examine(copy, paths, own, journal=journal, own=True)
     finally:
         for each in own.iterdir():
             each.unlink()

@@ -79,11 +79,17 @@ class Examination:
 
 
 def examine(
-    image: Path, paths: tuple[str, ...], scratch: Path, *, journal: JournalMap | None = None
+    image: Path,
+    paths: tuple[str, ...],
+    scratch: Path,
+    *,
+    journal: JournalMap | None = None,
+    own: bool = False,
 ) -> Examination:
     """Recover copies of `image` in `scratch` and see what comes out; `image` is not written to.
 
     `paths` are the watched objects, `journal` saves looking for the journal where it is known.
+    `own` says that `image` is a copy already and may be used up, which saves one.
     Raises `InfraError` when a tool or the host breaks; whatever the file system holds is a result.
     """
     superblock = ext2.superblock(image)
@@ -97,7 +103,10 @@ def examine(
     recovery: tuple[FsckRun, ...] = (boot,)
     if not (boot.clean and all(each.kind in _HARMLESS for each in boot.findings)):
         pure = scratch / "recovered.raw"
-        sparse_copy(image, pure)
+        if own:
+            image.rename(pure)
+        else:
+            sparse_copy(image, pure)
         recovery, flag_set = _recover(pure, superblock, has_data)
 
     check = e2fsck(pure, Mode.CHECK, label=superblock.label)
