@@ -22,6 +22,8 @@ from harness.verdicts import Finding, FindingClass
 
 UNRECOGNISED = "unrecognised"
 _OPERATIONAL = 8  # e2fsck's exit code for "could not do it"; it may not have begun
+# What the C library says of the host's own errors; an image can't cause them.
+_HOST_TROUBLE = re.compile("No space left on device|Input/output error|Cannot allocate memory")
 # libext2fs names the program where e2fsck names the device.
 _PROGRAM = re.compile(r"^(?:/\S*/)?e2fsck: (?!aborted)")
 # The question and its answer behind a message: "...  Clear? no"
@@ -65,7 +67,8 @@ def e2fsck(image: Path, mode: Mode, *, label: str = "") -> FsckRun:
     """Run e2fsck on an image, which every mode but CHECK may change: give it a copy.
 
     `label` is the volume's, with which e2fsck begins its lines if there is one.
-    Raises `InfraError` when e2fsck is missing, killed, too slow, or too old to keep a problem log.
+    Raises `InfraError` when e2fsck is missing, killed, too slow or too old to keep a problem log,
+    or when the host's disk fills up under it.
     """
     config, problems = image.with_suffix(".e2fsck.conf"), image.with_suffix(".problems.xml")
     with host_errors(config):
@@ -75,6 +78,7 @@ def e2fsck(image: Path, mode: Mode, *, label: str = "") -> FsckRun:
     environment = {"E2FSCK_CONFIG": str(config.absolute())}
     done = run(argv, cwd=image.parent, ok=None, env=environment, timeout=_TIMEOUT)
     text = "\n".join(part for part in (done.stdout.strip(), _stderr(done.stderr)) if part)
+    blame_host(text, image)
     names = [name for name in (image.name, label) if name]
     findings = parse(text, names)
     numbers = _problem_numbers(problems, done.returncode)
@@ -85,6 +89,16 @@ def e2fsck(image: Path, mode: Mode, *, label: str = "") -> FsckRun:
     clean = any(_without_name(line, names).startswith("clean, ") for line in text.splitlines())
     command = " ".join(["e2fsck", *argv[1:]])
     return FsckRun(mode, done.returncode, text, findings, clean, done.seconds, command)
+
+
+def blame_host(text: str, image: Path) -> None:
+    """`InfraError` when e2fsck failed for want of the host: that says nothing of the image."""
+    trouble = _HOST_TROUBLE.search(text)
+    if trouble:
+        raise InfraError(
+            f"the host failed while e2fsck worked on {image}: {trouble[0]}",
+            hint=f"free space below {image.parent}, or set HURDLE_SCRATCH to another folder",
+        )
 
 
 def parse(text: str, names: Sequence[str] = ()) -> tuple[Finding, ...]:
@@ -154,7 +168,7 @@ def _silent(numbers: Sequence[int], said: Sequence[Finding]) -> tuple[Finding, .
     spare = sum(finding.code not in UNNUMBERED | named for finding in said)
     found: dict[str, Finding] = {}
     for number in numbers:
-        text = f"not mentioned by e2fsck: problem 0x{number:06x}"
+        text = f"mended without a message (problem 0x{number:06x})"
         if number in PROBLEMS:
             code, kind = PROBLEMS[number]
             if code not in mentioned:

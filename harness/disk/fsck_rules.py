@@ -147,6 +147,8 @@ PROBLEMS = {
     0x050002: ("bitmap-padding", _DAMAGE),
     **dict.fromkeys(range(0x050003, 0x050007), ("block-bitmap-differences", _DAMAGE)),
     **dict.fromkeys(range(0x050007, 0x05000B), ("inode-bitmap-differences", _DAMAGE)),
+    **dict.fromkeys((0x050014, 0x050015), ("block-bitmap-differences", _DAMAGE)),
+    **dict.fromkeys((0x050016, 0x050017), ("inode-bitmap-differences", _DAMAGE)),
     0x05000B: ("group-free-counts", _DAMAGE),
     0x05000C: ("group-directory-count", _DAMAGE),
     0x05000D: ("sb-free-counts", _COUNTS),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness.disk.fsck import UNRECOGNISED, _silent, parse
+from harness.disk.fsck import UNRECOGNISED, _silent, blame_host, parse
+from harness.errors import InfraError
 from harness.verdicts import Finding, FindingClass
 
 DANGLING = """Pass 1: Checking inodes, blocks, and sizes
@@ -139,3 +142,11 @@ def test_an_unknown_number_needs_a_message_of_its_own() -> None:
     assert [each.code for each in _silent([0x020003], [replayed])] == [UNRECOGNISED]
     assert _silent([0x020003], [replayed, dangling]) == ()
     assert [e.code for e in _silent([0x020003, 0x010055], [dangling])] == [UNRECOGNISED]
+
+
+def test_a_full_disk_of_the_host_is_no_verdict() -> None:
+    said = "Error writing block 1 (No space left on device).  Ignore error? no"
+    with pytest.raises(InfraError, match="No space left") as caught:
+        blame_host(said, Path("/scratch/boot.raw"))
+    assert "HURDLE_SCRATCH" in (caught.value.hint or "")
+    blame_host(DANGLING, Path("/scratch/boot.raw"))

@@ -116,6 +116,25 @@ def test_preen_mode_mends_nothing_unseen(tmp_path: Path, code: str) -> None:
     assert e2fsck(image, Mode.CHECK).findings == ()
 
 
+@pytest.mark.parametrize(
+    ("commands", "code"),
+    [
+        (["freeb 3 4"], "block-bitmap-differences"),
+        (["setb 3000 4"], "block-bitmap-differences"),
+        (["freei <12>", "freei <13>", "freei <14>"], "inode-bitmap-differences"),
+        (["seti <20>", "seti <21>", "seti <22>"], "inode-bitmap-differences"),
+        (["set_bg 0 free_inodes_count 7"], "group-free-counts"),
+        (["set_bg 0 used_dirs_count 7"], "group-directory-count"),
+    ],
+)
+def test_what_is_mended_without_a_message_has_a_name(
+    tmp_path: Path, commands: list[str], code: str
+) -> None:
+    image = not_clean(make(tmp_path / "disk.raw", "ext3", *commands))
+    run = e2fsck(image, Mode.BOOT)
+    assert {each.code for each in run.findings} == {"not-cleanly-unmounted", code}
+
+
 def test_global_counts_are_told_from_damage(tmp_path: Path) -> None:
     image = make(
         tmp_path / "disk.raw", "ext3", "ssv free_blocks_count 77", "ssv free_inodes_count 7"
