@@ -63,6 +63,12 @@ def check_files(recipe: MultibootRecipe) -> None:
             + " ".join(f"--set {setting}=PATH" for setting, _ in missing)
             + ", or name their folder with --set files=FOLDER",
         )
+    for name, variant in recipe.variants.items():
+        if variant.file is not None and not variant.translator:
+            raise UsageError(
+                f"variants.{name} has a file but no translator",
+                hint=f"say where it belongs in the guest: --set variants.{name}.translator=PATH",
+            )
     shown = run(["qemu-img", "info", "--output=json", str(recipe.root_image)]).stdout
     found = json.loads(shown)["format"]
     if found != recipe.root_format:
@@ -71,7 +77,7 @@ def check_files(recipe: MultibootRecipe) -> None:
             hint=f"add --set root_format={found}",
         )
     with recipe.kernel.open("rb") as stream:
-        # The header is a word of three in the first 8 KiB; gzip is what Debian packs gnumach with.
+        # Its magic number is in the first 8 KiB (the Multiboot specification, 3.1).
         head = stream.read(8192)
     if _MULTIBOOT not in head:
         raise UsageError(
@@ -126,16 +132,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _manifest(recipe: MultibootRecipe, key: str) -> Manifest:
-    inject = []
-    for name, variant in recipe.variants.items():
-        if variant.file is None:
-            continue
-        if variant.translator is None:
-            raise UsageError(
-                f"variants.{name} has a file but no translator",
-                hint=f"say where it belongs in the guest: --set variants.{name}.translator=PATH",
-            )
-        inject.append(InjectRecord(file=f"variant-{name}", guest_path=variant.translator))
     ssh = recipe.access.ssh
     return Manifest(
         name=recipe.name,
@@ -150,7 +146,11 @@ def _manifest(recipe: MultibootRecipe, key: str) -> Manifest:
         ),
         root="root",
         root_format=recipe.root_format,
-        inject=tuple(inject),
+        inject=tuple(
+            InjectRecord(file=f"variant-{name}", guest_path=variant.translator)
+            for name, variant in recipe.variants.items()
+            if variant.file is not None and variant.translator
+        ),
         private_key="ssh-key" if ssh and ssh.key else None,
         host_key="ssh-host_key" if ssh and ssh.host_key else None,
         versions={name: f"sha256 {file_hash(p)[:12]}" for name, (_, p) in _sources(recipe).items()},
