@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.deadline import Deadline
 from harness.errors import InfraError
 
 MAGIC = 0x6A736677736872
@@ -31,6 +33,8 @@ _KNOWN = FLUSH | FUA | DISCARD | MARK
 _DEFAULT_SECTOR = 512
 _MAX_SECTOR = 16 << 20  # QEMU refuses larger ones
 _GUESSES = (512, 4096)
+_PATIENCE = 0.5  # s; an entry takes QEMU well below a millisecond
+_POLL = 0.002  # s
 _ANY_SIZE = 1 << 62  # bytes; the bound where the disk's size is not known
 
 
@@ -137,19 +141,34 @@ class LogFollower:
     """Reads a log while QEMU still writes it.
 
     Each look continues where the last one stopped, so it costs little however long the log is.
+    QEMU writes entries concurrently, so one that is whole may lie behind one that is not.  `count`
+    waits for those that are on their way, at most `patience` seconds: an operation that returned
+    has all its writes in the log, and they must be counted even if another's is late.
     """
 
-    def __init__(self, path: Path, disk_bytes: int = _ANY_SIZE) -> None:
+    def __init__(
+        self, path: Path, disk_bytes: int = _ANY_SIZE, *, patience: float = _PATIENCE
+    ) -> None:
         self.path = path
+        self._patience = patience
         self._disk_bytes = disk_bytes
         self._walk: _Walk | None = None
         self._entries: list[Entry] = []
         self._writes = 0
 
     def count(self) -> int:
-        """How many whole entries the log has now."""
-        self._look()
+        """How many whole entries the log has now, once all that it had at the call are whole."""
+        size = self._look()
+        deadline = Deadline.after(self._patience)
+        while self._end < size and not deadline.expired:
+            time.sleep(_POLL)
+            self._look()
         return len(self._entries)
+
+    @property
+    def _end(self) -> int:
+        """Where the last whole entry ends, in bytes."""
+        return self._walk.position if self._walk else _DEFAULT_SECTOR
 
     def writes(self) -> int:
         """How many of them are writes."""
@@ -161,7 +180,8 @@ class LogFollower:
         self._look()
         return tuple(self._entries[since:])
 
-    def _look(self) -> None:
+    def _look(self) -> int:
+        """Take in the entries that are whole by now; the log's size in bytes."""
         try:
             with self.path.open("rb") as file:
                 fd = file.fileno()
@@ -177,16 +197,17 @@ class LogFollower:
                     self._entries.append(entry)
                     self._writes += entry.is_write
         except FileNotFoundError:
-            return  # QEMU creates it in a moment
+            return 0  # QEMU creates it in a moment
         except OSError as exc:
             raise InfraError(f"the write log {self.path} can't be read: {exc.strerror}") from exc
         if self._entries:
             self._walk = walk
+        return size
 
 
 def count_entries(path: Path, disk_bytes: int = _ANY_SIZE) -> int:
     """How many whole entries the log at `path` has; 0 when there is no such file yet."""
-    return LogFollower(path, disk_bytes).count()
+    return LogFollower(path, disk_bytes, patience=0.0).count()
 
 
 class _Walk:

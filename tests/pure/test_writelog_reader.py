@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_the_data_of_a_write(tmp_path: Path) -> None:
 def test_a_follower_sees_whole_entries_only_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     raw = log_bytes([Item(8, b"a" * 512), flush(), Item(16, b"b" * 1024)], superblock=False)
     path = tmp_path / "log"
-    follower = LogFollower(path, DISK)
+    follower = LogFollower(path, DISK, patience=0.0)
     assert follower.count() == 0
     seen = []
     for end in range(0, len(raw) + 1, 256):
@@ -165,10 +166,28 @@ def test_a_follower_waits_for_a_hole_to_be_filled(tmp_path: Path) -> None:
     raw = bytearray(log_bytes([Item(8, b"a" * 512), Item(16, b"b" * 512)]))
     path = tmp_path / "log"
     path.write_bytes(bytes(512) + bytes(1024) + raw[1536:])
-    follower = LogFollower(path, DISK)
+    follower = LogFollower(path, DISK, patience=0.0)
     assert follower.count() == 0
     path.write_bytes(bytes(raw))
     assert follower.count() == 2
+
+
+def test_a_count_waits_for_an_entry_that_is_on_its_way(tmp_path: Path) -> None:
+    # The second entry is whole, and its writer may have been told so; the first is late.
+    raw = log_bytes([Item(8, b"a" * 512), Item(16, b"b" * 512)])
+    path = tmp_path / "log"
+    path.write_bytes(bytes(512) + bytes(1024) + raw[1536:])
+    follower = LogFollower(path, DISK, patience=10.0)
+    late = threading.Timer(0.05, path.write_bytes, [raw])
+    late.start()
+    assert follower.count() == 2
+    late.join()
+
+
+def test_a_count_gives_up_on_an_entry_that_never_comes(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(log_bytes([Item(8, b"a" * 512), Item(16, b"b" * 512)])[:-1])
+    assert LogFollower(path, DISK, patience=0.02).count() == 1
 
 
 def test_looking_again_reads_no_old_entry(tmp_path: Path) -> None:
