@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # What the programs in harness/tools.py come from, Python, a C compiler for the journal's tests, and
 # the certificates without which pip reaches nothing.
 PACKAGES := ca-certificates e2fsprogs fdisk fuse3 gcc libc6-dev libnbd-bin \
-            python3 python3-venv qemu-system-common qemu-system-x86 qemu-utils util-linux
+            patch python3 python3-venv qemu-system-common qemu-system-x86 qemu-utils util-linux
 
 # Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.
 BUDGET_PURE := 20
@@ -70,7 +70,7 @@ define ring
 endef
 
 pure: $(STAMP)
-	$(call ring,pure,$(BUDGET_PURE))
+	$(call ring,pure,$(BUDGET_PURE),-n 2)
 
 tools: $(STAMP)
 	$(call ring,tools,$(BUDGET_TOOLS),-n 2)
