@@ -20,6 +20,7 @@ from harness.process import Completed, run
 from harness.workloads.scenario import Disk
 
 BLOCK = 4096  #: bytes; the only block size that the Hurd's ext2fs takes
+_JOURNAL_UNIT = (1 << 20) // BLOCK  # blocks; mke2fs takes a journal's size in MiB
 _OFFSET, _SIZE = 1024, 1024
 _MAGIC = 0xEF53
 _VALID, _ERROR = 1, 2
@@ -58,6 +59,11 @@ def mkfs(path: Path, disk: Disk, variant: Variant, os: GuestOs) -> Completed:
     Raises `UsageError` when mke2fs refuses the sizes or leaves out the journal for want of room
     (it only warns), `InfraError` when it can't run or the host's disk is full.
     """
+    if disk.journal_blocks is not None and disk.journal_blocks % _JOURNAL_UNIT:
+        raise UsageError(
+            f"mke2fs can't make a journal of {disk.journal_blocks} blocks",
+            hint=f"give disk.journal_blocks a multiple of {_JOURNAL_UNIT} (1 MiB)",
+        )
     with host_errors(path), path.open("wb") as file:
         file.truncate(disk.size)
     done = run(

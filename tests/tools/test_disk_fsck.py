@@ -151,6 +151,13 @@ def test_a_clean_image_has_no_findings_in_any_mode(tmp_path: Path) -> None:
     assert e2fsck(image, Mode.BOOT).clean
 
 
+@pytest.mark.parametrize("mode", [Mode.BOOT, Mode.CHECK])
+def test_a_guest_whose_clock_is_ahead_is_no_damage(tmp_path: Path, mode: Mode) -> None:
+    times = ("ssv mtime 20400101000000", "ssv wtime 20400101000000")
+    image = make(tmp_path / "disk.raw", "ext3", *times)
+    assert e2fsck(image, mode).damage == ()
+
+
 def test_an_orphan_is_released_and_told_from_damage(tmp_path: Path) -> None:
     commands = (
         "unlink home/file",

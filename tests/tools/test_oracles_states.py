@@ -355,6 +355,12 @@ def test_a_disk_too_small_for_its_journal_is_refused(tmp_path: Path) -> None:
         ext2.mkfs(tmp_path / "a", disk, Variant(fs="ext3"), GuestOs.LINUX)
 
 
+def test_a_journal_of_a_broken_mebibyte_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1100 blocks"):
+        disk = Disk(size=SIZE, journal_blocks=1100)
+        ext2.mkfs(tmp_path / "a", disk, Variant(fs="ext3"), GuestOs.LINUX)
+
+
 def test_logdump_tells_the_transaction(logged: Path) -> None:
     text = ext2.logdump(logged)
     assert "descriptor block" in text and "commit block" in text
