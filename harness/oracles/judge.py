@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -64,14 +65,15 @@ def judge_states(
     scratch: Path,
     *,
     journal: JournalMap | None = None,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> Iterator[StateReport]:
     """Judge states of one log, in order; a state with the bytes of the one before is seen once.
 
-    Recovery runs in `workers` threads, each on copies of its own, while the next state is made.
-    The threads only wait for e2fsck and debugfs.  They live until this ends, as they must: a child
+    Recovery runs in `workers` threads (default: one more than there are processors, at most 8),
+    each on copies of its own, while the next state is made.  The threads only wait for e2fsck and debugfs.  They live until this ends, as they must: a child
     dies with the thread that started it (PR_SET_PDEATHSIG).
     """
+    workers = workers or min(8, (os.cpu_count() or 1) + 1)
     with (
         TemporaryDirectory(prefix="states-", dir=scratch) as folder,
         ThreadPoolExecutor(workers, thread_name_prefix="judge") as pool,
