@@ -70,8 +70,9 @@ def judge_states(
     """Judge states of one log, in order; a state with the bytes of the one before is seen once.
 
     Recovery runs in `workers` threads (default: one more than there are processors, at most 8),
-    each on copies of its own, while the next state is made.  The threads only wait for e2fsck and debugfs.  They live until this ends, as they must: a child
-    dies with the thread that started it (PR_SET_PDEATHSIG).
+    each on copies of its own, while the next state is made.  The threads only wait for e2fsck and
+    debugfs.  They live until this ends, as they must: a child dies with the thread that started it
+    (PR_SET_PDEATHSIG).
     """
     workers = workers or min(8, (os.cpu_count() or 1) + 1)
     with (
