@@ -30,9 +30,9 @@ _PLAIN = frozenset(
 )
 
 # $h: the encoded command; $k: the session's key; $n: the command's number; $1: the length that $h
-# must have, since serial lines lose or double characters now and then (G asks for it again).  File
-# descriptor 3 is the console, so that standard error can be collected in a variable and printed
-# after the output; the x keeps its last newlines, which the shell would strip.
+# must have, since a UART drops what comes too fast (G asks for it again).  File descriptor 3 is the
+# console, so that standard error can be collected in a variable and printed after the output; the x
+# keeps its last newlines, which the shell would strip.
 _SETUP = (
     "hc(){ if [ ${#h} = $1 ];then hr;else h=;printf '\\n%s\\n' G$k.$n;fi;}",
     "hr(){ printf '\\n%s\\n' B$k.$n;c=$(printf %b \"$h\");h=;"
