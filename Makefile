@@ -62,7 +62,7 @@ lint: $(STAMP)
 # $(call ring,NAME,SECONDS,PYTEST OPTIONS)
 define ring
 	@mkdir -p out/test; began=$$(date +%s); \
-	timeout --kill-after=10 $(2) $(BIN)/pytest --quiet --junitxml=out/test/$(1).xml $(3) tests/$(1); \
+	timeout --signal=INT --kill-after=20 $(2) $(BIN)/pytest --quiet --junitxml=out/test/$(1).xml $(3) tests/$(1); \
 	code=$$?; took=$$(( $$(date +%s) - began )); \
 	echo "ring $(1): $$took s of $(2) s"; \
 	[ $$code -ne 124 ] || echo "ring $(1): stopped, because it took longer than its budget" >&2; \
