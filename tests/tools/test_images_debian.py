@@ -102,7 +102,7 @@ def test_a_package_with_a_wrong_hash_is_refused(
 ) -> None:
     archive.add("thing", damage=b"!<arck>")
     apt = make_apt()
-    with pytest.raises(InfraError, match=r"(?i)can't fetch the packages: .*thing.*hash"):
+    with pytest.raises(InfraError, match=r"can't fetch the packages: .*thing\.deb"):
         apt.fetch(apt.closure(["thing"]))
 
 
