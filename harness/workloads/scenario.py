@@ -236,8 +236,8 @@ class Disk(Spec):
 
 
 class Judge(Spec):
-    #: which prefixes of the write log are judged beside the kill: all from the first mount on, those
-    #: from the settled set-up on, or none
+    #: which prefixes of the write log are judged beside the kill: all from the first mount on,
+    #: those from the settled set-up on, or none
     prefixes: Literal["all", "workload", "none"] = "all"
     #: the watched objects change together (one transaction) or may be found one by one
     together: bool = True

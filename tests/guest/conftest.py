@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -29,14 +30,21 @@ def control() -> str:
 
 
 @pytest.fixture
-def hurdle_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def scratch() -> Iterator[Path]:
+    """A scratch folder with a short name: a unix socket's path may have 107 bytes."""
+    with TemporaryDirectory(prefix="h-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def hurdle_run(tmp_path: Path, scratch: Path) -> Iterator[Callable[..., Run]]:
     """Start `hurdle run SCENARIO --guest GUEST ...`; whatever still runs at the end is killed."""
     started: list[Run] = []
 
     def start(scenario: str, guest: str, *more: str, out: Path | None = None) -> Run:
         folder = out or tmp_path / f"out{len(started)}"
         args = ["run", scenario, "--guest", guest, "--out", str(folder), *more]
-        started.append(Run(args, folder, tmp_path / "scratch").start())
+        started.append(Run(args, folder, scratch).start())
         return started[-1]
 
     yield start
