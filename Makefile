@@ -76,7 +76,7 @@ tools: $(STAMP)
 	$(call ring,tools,$(BUDGET_TOOLS),-n 2)
 
 guest: $(STAMP) image
-	$(call ring,guest,$(BUDGET_GUEST))
+	$(call ring,guest,$(BUDGET_GUEST),-n 2)
 
 setup: packages $(STAMP) image
 

@@ -14,10 +14,10 @@ from rich.table import Table
 from harness import __version__
 from harness.cli_image import image_app
 from harness.config import load, parse_overrides
-from harness.errors import Exit, GuestError, HurdleError, UsageError
+from harness.errors import GuestError, HurdleError, UsageError
 from harness.images.recipe import load_recipe
 from harness.rundir import reap
-from harness.signals import Terminated, stopping
+from harness.signals import Stopped, stopping
 from harness.workloads.scenario import Scenario, scenario_path, shipped_scenarios
 
 _EXITS = """
@@ -178,11 +178,9 @@ def main() -> None:
     except HurdleError as error:
         _complain(error)
         sys.exit(int(error.exit_code))
-    except (KeyboardInterrupt, Terminated) as stop:
-        interrupted = isinstance(stop, KeyboardInterrupt)
-        word = "interrupted" if interrupted else "terminated"
-        print(f"hurdle: {word}; everything that was started has been ended", file=sys.stderr)
-        sys.exit(int(Exit.INTERRUPTED if interrupted else Exit.TERMINATED))
+    except Stopped as stop:
+        print(f"hurdle: {stop}: everything that was started has been ended", file=sys.stderr)
+        sys.exit(int(stop.exit_code))
 
 
 def _complain(error: HurdleError) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that every context manager gets its turn, as with Ctrl-C."""
+"""Ctrl-C and SIGTERM as one exception, so that every context manager gets its turn."""
 
 from __future__ import annotations
 
@@ -7,23 +7,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from harness.errors import Exit
 
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived."""
+_WANTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """SIGINT, SIGTERM or SIGHUP arrived.
+
+    No `KeyboardInterrupt`: libraries on the way swallow that one and end the program themselves.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = Exit.INTERRUPTED if signum == signal.SIGINT else Exit.TERMINATED
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
     # A second signal must not interrupt the cleaning up that the first one started.
-    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for each in _WANTED:
         signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
+    raise Stopped(signum)
 
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within the block, SIGTERM and SIGHUP raise `Terminated`, Ctrl-C `KeyboardInterrupt`; once."""
-    wanted = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    before = {each: signal.signal(each, _raise) for each in wanted}
+    """Within the block the first of these signals raises `Stopped`, and later ones are ignored."""
+    before = {each: signal.signal(each, _raise) for each in _WANTED}
     try:
         yield
     finally:

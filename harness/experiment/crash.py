@@ -26,7 +26,6 @@ from harness.workloads.scenario import Step
 
 _PREPARE_SECONDS = 60.0  # one command of the set-up under TCG; each takes well below a second
 _COMMIT_SECONDS = 60.0  # twelve times the usual commit interval of 5 s
-_CUT_SECONDS = 120.0
 _SETTLE_SECONDS = 60.0
 _POLL = 0.05  # s between two looks at the log
 
@@ -141,9 +140,9 @@ class _Run:
             is_commit(self.follower.path, entry, journal) for entry in self.follower.entries(since)
         )
 
-    def until_write(self, count: int) -> bool:
-        """Wait until the log has `count` writes; False if they don't come."""
-        return self._until(_CUT_SECONDS, lambda: self.follower.writes() >= count)
+    def until_write(self, count: int, tcg_seconds: float) -> bool:
+        """Wait until the log has `count` writes; False if they don't come in time."""
+        return self._until(tcg_seconds, lambda: self.follower.writes() >= count)
 
     def _until(self, tcg_seconds: float, reached: Callable[[], bool]) -> bool:
         deadline = self.context.deadline(tcg_seconds)
@@ -169,9 +168,9 @@ def crash(context: Context, variant: str) -> Evidence:
         workload_from = run.count()
         ops = _steps(run, workload_from)
         *_, last = scenario.steps
-        cut = last.action if last.name == "at" else None
+        cut = last.action.write if last.name == "at" else None
         with context.phase(variant, "kill", describe(last)):
-            if cut is not None and not run.until_write(cut):
+            if cut is not None and not run.until_write(cut, last.action.within):
                 context.note(f"the log never reached write {cut}", variant=variant, warning=True)
             run.machine.kill()
         tail = run.guest.console_tail(60)

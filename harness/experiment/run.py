@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +42,7 @@ from harness.report.display import Display, timings_table
 from harness.report.html import write_all
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir
-from harness.signals import Terminated
+from harness.signals import Stopped
 from harness.verdicts import Oracle, Verdict
 from harness.workloads.scenario import Fields, Scenario
 
@@ -71,15 +73,24 @@ def run_experiment(
     console = Console()
     with RunDir(out) as rundir, JsonlWriter(rundir.out / RESULTS) as writer:
         bus = Bus(time.monotonic)
-        bus.subscribe(writer)
         bus.subscribe(seen.append)
         with Display(console, rundir.out) as display:
             bus.subscribe(display)
+            bus.subscribe(writer)  # last: a full disk stops it, and the others must know all
             code = _guarded(request, bus, rundir, seen)
-    write_all(seen, rundir.out)
+    _write_reports(seen, rundir.out)
     if timings:
         console.print(timings_table(seen))
     return code
+
+
+def _write_reports(seen: list[Event], out: Path) -> None:
+    """The reports are made from events: a disk that is full now costs no result."""
+    try:
+        write_all(seen, out)
+    except OSError as error:
+        print(f"hurdle: the report can't be written: {error}", file=sys.stderr)
+        print(f"what to do: free some space, then `hurdle report {out}`", file=sys.stderr)
 
 
 def _claim(out: Path, force: bool) -> None:
@@ -101,12 +112,16 @@ def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> E
         code, message, hint = _run(request, bus, rundir, seen)
     except HurdleError as error:
         code, message, hint = error.exit_code, str(error), error.hint or ""
-    except (KeyboardInterrupt, Terminated) as stop:
-        code = Exit.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else Exit.TERMINATED
-        bus.emit(RunEnded(exit_code=code, message="stopped from outside before the end", hint=""))
-        write_all(seen, rundir.out)
+    except OSError as error:  # the run's own files: evidence that can't be written is no verdict
+        code, message = Exit.INFRA, f"the host failed: {error}"
+        hint = "free some space, or give --out a folder on a larger disk"
+    except Stopped as stop:
+        text = f"stopped by {stop} before the end"
+        bus.emit(RunEnded(exit_code=stop.exit_code, message=text, hint=""))
+        _write_reports(seen, rundir.out)
         raise
-    bus.emit(RunEnded(exit_code=code, message=message, hint=hint))
+    with suppress(OSError):
+        bus.emit(RunEnded(exit_code=code, message=message, hint=hint))
     return code
 
 

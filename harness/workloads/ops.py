@@ -91,7 +91,7 @@ class Commands:
     @staticmethod
     def _filler(pattern: str, size: int) -> str:
         """A command that prints `size` bytes of a repeated, recognisable pattern."""
-        return f"yes {shlex.quote(pattern)} | head -c {size}" if size else ":"
+        return f"yes {shlex.quote('hurdle ' + pattern)} | head -c {size}" if size else ":"
 
 
 def _umask(mode: str, full: int = 0o777) -> str:
@@ -115,7 +115,7 @@ def describe(step: Step) -> str:
     if step.name == "kill":
         return "SIGKILL of QEMU"
     if step.name == "at":
-        return f"cut the log after write {action}"
+        return f"cut the log after write {action.write}"
     if step.name == "shell":
         return str(action.command)
     return f"{step.name} {getattr(action, 'path', '')}".strip() + _detail(action)

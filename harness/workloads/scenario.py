@@ -152,9 +152,18 @@ def _after(value: object) -> object:
     return value if value == "commit" else _seconds(value)
 
 
+class Cut(Spec):
+    """The write log cut exactly after `write` writes, which have to come `within` a time."""
+
+    write: int = Field(ge=0)
+    within: Seconds = 120.0  #: under TCG
+
+
 def _at(value: object) -> object:
     if isinstance(value, str) and (match := re.fullmatch(r"write (\d+)", value)):
-        return int(match[1])
+        return {"write": int(match[1])}
+    if isinstance(value, dict):
+        return value
     raise ValueError("write the cut as `write N`, such as `at: write 120`")
 
 
@@ -180,7 +189,7 @@ class Step(Spec):
     #: SIGKILL of QEMU; a live kill lands where it lands, and the report says where
     kill: Literal["now"] | None = None
     #: cut the write log exactly after this many writes; QEMU is killed once they are logged
-    at: Annotated[int, BeforeValidator(_at)] | None = None
+    at: Annotated[Cut, BeforeValidator(_at)] | None = None
 
     @model_validator(mode="before")
     @classmethod

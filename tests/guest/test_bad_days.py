@@ -109,9 +109,8 @@ def test_a_guest_that_breaks_in_the_workload(
 def test_a_guest_that_does_not_come_up(
     control: str, hurdle_run: Callable[..., Run], setting: str, code: int, message: str
 ) -> None:
-    run = hurdle_run(
-        "directory", control, "--variant", "ext3", "--set", setting, "--set", "boot.seconds=12"
-    )
+    bounds = ("--set", "boot.seconds=12", "--set", "access.ssh.seconds=12")
+    run = hurdle_run("directory", control, "--variant", "ext3", "--set", setting, *bounds)
     ended, output = run.finish()
     assert ended == code, output
     assert message in output

@@ -50,7 +50,7 @@ def test_a_good_file(tmp_path: Path) -> None:
 def test_a_cut_is_a_way_to_end(tmp_path: Path) -> None:
     found = scenario(tmp_path, "kill: now", "at: write 120")
     assert found.crash_model is CrashModel.CUT
-    assert found.steps[-1].action == 120
+    assert found.steps[-1].action.write == 120
 
 
 @pytest.mark.parametrize(

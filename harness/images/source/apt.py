@@ -94,13 +94,20 @@ class PrivateApt:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f"{path.name}.part")
-            run(
-                [_HELPER, "download-file", file.url, str(part), file.digest],
-                timeout=1800,
-                env=self._env,
-            )
+            self._download(file, part)
             part.rename(path)
         return path
+
+    def _download(self, file: ArchiveFile, target: Path) -> None:
+        try:
+            argv = [_HELPER, "download-file", file.url, str(target), file.digest]
+            run(argv, timeout=1800, env=self._env)
+        except InfraError as exc:
+            raise InfraError(
+                f"can't fetch {file.name}: {exc}",
+                hint="check the network; if the archive has a newer version by now, remove "
+                f"{self.folder}; or give the source as git:URL@COMMIT or dir:PATH",
+            ) from exc
 
     def _ask(self, verb: str, *words: str) -> tuple[ArchiveFile, ...]:
         self._ready()

@@ -73,7 +73,7 @@ def made_from(recipe: SourceRecipe) -> str:
     """
     root_part = recipe.root.model_dump(mode="json", exclude={"put"})
     root_part["put"] = {name: file_hash(path) for name, path in recipe.root.put.items()}
-    parts = [_FORMAT, recipe.name, root_part, sorted(recipe.modules)]
+    parts = [_FORMAT, recipe.name, root_part, dict(recipe.modules)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

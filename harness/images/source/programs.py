@@ -48,6 +48,13 @@ PROGRAMS: dict[str, Program] = {
         " --disable-libcap --without-openssl --without-gmp",
         answers=(("FORCE_UNSAFE_CONFIGURE", "1"),),
     ),
+    # e2fsck checks the root at boot; the others let a person look at a broken one.
+    "e2fsprogs": Program(
+        "--disable-uuidd --disable-fuse2fs --disable-e2initrd-helper --disable-defrag"
+        " --disable-imager --without-libarchive",
+        install="for p in e2fsck/e2fsck debugfs/debugfs misc/mke2fs misc/tune2fs misc/dumpe2fs;"
+        " do install -D $p {out}/root/sbin/${p#*/}; done",
+    ),
     "sed": Program("--disable-acl"),
     "grep": Program("--disable-perl-regexp"),
 }

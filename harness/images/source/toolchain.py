@@ -23,8 +23,19 @@ _CONFIGURE_GCC = """{src}/configure --target=i686-gnu --prefix=/hurdle
  --disable-libitm --disable-libquadmath --disable-libsanitizer --disable-libssp --disable-libvtv
  --without-isl --without-zstd
  CFLAGS='-O1 -g0' CXXFLAGS='-O1 -g0' MAKEINFO=missing"""
-# gcc's limits.h includes the C library's only if that existed when gcc was built; it will.
-_MAKE_GCC = "make -j{jobs} MAKEINFO=true LIMITS_H_TEST=true"
+
+_GCC_EDITS = (
+    # Debian's tarball lacks the manual from which this rule derives a file nobody needs here.
+    Edit(
+        "gcc/Makefile.in",
+        r"^(s-tm-texi: build/genhooks[^\n]*\n)(?:\t[^\n]*\n)+",
+        r"\1\t$(STAMP) $@\n",
+    ),
+    # gcc's limits.h includes the C library's only if that existed when gcc was built; it will.
+    Edit("gcc/Makefile.in", r"^LIMITS_H_TEST = .*", "LIMITS_H_TEST = true"),
+    # gcc would mend the system's headers, which do not exist yet and need no mending.
+    Edit("gcc/Makefile.in", r"^STMP_FIXINC = .*", "STMP_FIXINC ="),
+)
 
 
 def _line(text: str) -> str:
@@ -37,17 +48,10 @@ def gcc(source: Source) -> Stage:
     return Stage(
         "gcc",
         source=source,
-        # Debian's tarball lacks the manual from which this rule derives a file nobody needs here.
-        edits=(
-            Edit(
-                "gcc/Makefile.in",
-                r"^(s-tm-texi: build/genhooks[^\n]*\n)(?:\t[^\n]*\n)+",
-                r"\1\t$(STAMP) $@\n",
-            ),
-        ),
+        edits=_GCC_EDITS,
         steps=(
             Step("configure", _line(_CONFIGURE_GCC), once=True),
-            Step("compiler", f"{_MAKE_GCC} all-gcc"),
+            Step("compiler", "make -j{jobs} MAKEINFO=true all-gcc"),
             Step("configure-libgcc", "make configure-target-libgcc", once=True),
             Step(
                 "libgcc",
@@ -57,10 +61,10 @@ def gcc(source: Source) -> Stage:
             ),
             Step(
                 "install",
-                "rm -rf {work}/dest; make install-gcc MAKEINFO=true LIMITS_H_TEST=true"
-                " DESTDIR={work}/dest && make -C i686-gnu/libgcc install enable_shared=no"
+                "rm -rf {work}/dest; make MAKEINFO=true install-gcc DESTDIR={work}/dest"
+                " && make -C i686-gnu/libgcc install enable_shared=no"
                 " DESTDIR={work}/dest && mv {work}/dest/hurdle {out}/tools"
-                " && ln -s libgcc.a {out}/tools/lib/gcc/i686-gnu/*/libgcc_eh.a",
+                " && cd {out}/tools/lib/gcc/i686-gnu/* && ln -s libgcc.a libgcc_eh.a",
             ),
         ),
         keep_work=True,
