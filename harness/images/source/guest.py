@@ -89,26 +89,33 @@ def build_source(recipe: SourceRecipe, cache: Cache, progress: Progress) -> Imag
     recipe_hash = made_from(recipe)
     key = digest_text(recipe_hash, *(r.digest for r in results.values()))[:24]
     with cache.building(recipe.name, progress) as draft:
-        cached = cache.find(recipe.name, key=key)
-        if cached is not None:
+        same = cache.find_intact(recipe.name, progress, key=key)
+        if same is None:
+            progress("making the root image")
+            _assemble(recipe, results, draft)
+        elif same == cache.find_intact(recipe.name, progress, made_from=recipe_hash):
             progress(f"{recipe.name} is up to date")
-            return cached
-        progress("making the root image")
-        _assemble(recipe, results, draft)
-        manifest = Manifest(
-            name=recipe.name,
-            key=key,
-            made_from=recipe_hash,
-            built=now(),
-            kernel="gnumach",
-            cmdline=recipe.boot.cmdline,
-            modules=tuple(
-                ModuleRecord(file=name, args=args) for name, args in recipe.modules.items()
-            ),
-            root="root.img",
-            versions={name: r.version for name, r in results.items() if r.version},
-        )
-        return cache.publish(draft, manifest)
+            return same
+        else:
+            # The tree went back to what it was.  A run takes the image that was built last.
+            shutil.copytree(same.folder, draft, copy_function=os.link, dirs_exist_ok=True)
+            (draft / "manifest.json").unlink()
+        return cache.publish(draft, _manifest(recipe, results, key))
+
+
+def _manifest(recipe: SourceRecipe, results: Mapping[str, Result], key: str) -> Manifest:
+    modules = (ModuleRecord(file=name, args=args) for name, args in recipe.modules.items())
+    return Manifest(
+        name=recipe.name,
+        key=key,
+        made_from=made_from(recipe),
+        built=now(),
+        kernel="gnumach",
+        cmdline=recipe.boot.cmdline,
+        modules=tuple(modules),
+        root="root.img",
+        versions={name: r.version for name, r in results.items() if r.version},
+    )
 
 
 def _workshop(recipe: SourceRecipe, folder: Path, progress: Progress) -> Workshop:

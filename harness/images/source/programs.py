@@ -22,6 +22,7 @@ class Program:
     """How one program differs from the rule `configure && make && make install`."""
 
     options: str = ""  #: for configure
+    prepare: str = ""  #: shell command in the source's folder, once
     cflags: str = ""
     install: str = f"make DESTDIR={{out}}/root {_MAKE} install-exec"
     answers: tuple[tuple[str, str], ...] = ()  #: configure's results for what it would have to run
@@ -55,6 +56,14 @@ PROGRAMS: dict[str, Program] = {
         install="for p in e2fsck/e2fsck debugfs/debugfs misc/mke2fs misc/tune2fs misc/dumpe2fs;"
         " do install -D $p {out}/root/sbin/${p#*/}; done",
     ),
+    "mawk": Program(install="install -D mawk {out}/root/bin/mawk"),
+    "diffutils": Program(answers=(("gl_cv_func_strcasecmp_works", "yes"),)),
+    "gzip": Program(),
+    # Debian's tarball lacks the manual's folder.
+    "make": Program(
+        "--without-guile",
+        prepare="mkdir doc && : > doc/make.1 && echo 'all install install-exec:' > doc/Makefile.in",
+    ),
     "sed": Program("--disable-acl"),
     "grep": Program("--disable-perl-regexp"),
 }
@@ -73,6 +82,7 @@ def program(name: str, source: Source) -> Stage:
         needs=_NEEDS,
         env=dict(rule.answers),
         steps=(
+            *([Step("prepare", rule.prepare, once=True, cwd="{src}")] if rule.prepare else ()),
             Step(
                 "configure",
                 "{src}/configure --build=x86_64-linux-gnu --host=i686-gnu --prefix= --disable-nls"
