@@ -10,11 +10,14 @@ from harness.workloads.scenario import Fields
 
 Expected = Fields | str  #: fields, or "absent"
 
+_EARLY = "the cut is before the recorded steps, so it says nothing of what they made"
+
 
 def judge_object(seen: Examination, context: Context) -> Judgement | None:
     """Compare the watched objects after pure recovery with what the scenario allows there.
 
-    None when nothing can be asked of them: a state from before the recorded steps.
+    None when nothing can be asked of them: a prefix from before the recorded steps.  A cut there is
+    VOID: it was to hit the steps, and missed.
     """
     dangling = tuple(
         Finding("dangling-entry", FindingClass.DAMAGE, f"{each.path} leads to an empty inode")
@@ -27,8 +30,10 @@ def judge_object(seen: Examination, context: Context) -> Judgement | None:
         return Judgement(Oracle.OBJECT, Verdict.FAIL, reason, dangling)
     if proves_nothing(context, seen):
         return Judgement(Oracle.OBJECT, Verdict.VOID, VOID_REASON)
-    if early and context.model is CrashModel.PREFIX:
-        return None
+    if early:
+        if context.model is CrashModel.PREFIX:
+            return None
+        return Judgement(Oracle.OBJECT, Verdict.VOID, _EARLY)
     if _must_be_now(context):
         return _all_now(seen.after, context)
     return _together(seen.after, context) if context.together else _each(seen.after, context)

@@ -144,6 +144,15 @@ def test_what_an_object_may_be_where(
     assert (judgement.verdict if judgement else None) is verdict
 
 
+def test_a_cut_before_the_recorded_steps_says_nothing_of_their_objects() -> None:
+    """The set-up that the objects need may not be there yet, so nothing may be asked of them."""
+    objects = (MADE.model_copy(update={"was": Fields(type="directory")}),)
+    where = replace(context(9, objects=objects), model=CrashModel.CUT)
+    judgement = judge_object(seen(ABSENT), where)
+    assert judgement is not None and judgement.verdict is Verdict.VOID
+    assert "before the recorded steps" in judgement.reason
+
+
 def test_without_an_acknowledgement_the_old_state_is_always_good_enough() -> None:
     where = replace(context(1000), durable_from=None)
     judgement = judge_object(seen(ABSENT), where)
