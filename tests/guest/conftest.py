@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +28,20 @@ def control() -> str:
     """Name of the Linux control guest, whose image `make setup` builds."""
     _need("linux-control")
     return "linux-control"
+
+
+@pytest.fixture(scope="session")
+def hurd() -> str:
+    """Name of a Hurd guest in the cache; building one takes half an hour, so tests never do."""
+    known = ("hurd-i386-source", "hurd-local")
+    for name in known:
+        with suppress(HurdleError):
+            find_image(load_recipe(name), Cache.default())
+            return name
+    pytest.skip(
+        f"the cache has no Hurd image ({' or '.join(known)}); "
+        "`hurdle image build hurd-local --set files=FOLDER` brings one in"
+    )
 
 
 @pytest.fixture
