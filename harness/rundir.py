@@ -10,12 +10,13 @@ clean up (SIGKILL, power): the next start finds it and removes what is left.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,8 @@ from harness.process import Service, run
 from harness.tools import find_tool
 
 _LOCK = "owner.lock"
+_DOOR = "door.lock"  # held while a scratch folder gets its owner, and while one is removed
+_DOOR_SECONDS = 60.0  # removing what many killed runs left takes a second each, at worst
 _LEDGER = "ledger.jsonl"
 _ROOMY = 2 << 30  # bytes free that make memory the place for crash states: they are small
 
@@ -48,9 +51,33 @@ def scratch_base() -> Path:
     chosen = os.environ.get("HURDLE_SCRATCH")
     if chosen:
         return Path(chosen)
-    shm = Path("/dev/shm")
+    memory, disk = _default_bases()
+    shm = memory.parent
     roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= _ROOMY
-    return (shm if roomy else Path(tempfile.gettempdir())) / f"hurdle-{os.getuid()}"
+    return memory if roomy else disk
+
+
+def _default_bases() -> tuple[Path, Path]:
+    """In memory and on disk.  Which one a run took depends on how much memory was free then."""
+    name = f"hurdle-{os.getuid()}"
+    return Path("/dev/shm") / name, Path(tempfile.gettempdir()) / name
+
+
+@contextmanager
+def _door(base: Path) -> Iterator[None]:
+    """Within the block no scratch folder below `base` changes hands.
+
+    Without it a start that cleans up could take a folder that was just made for an orphan, since
+    its owner has not locked it yet.
+    """
+    try:
+        with FileLock(base / _DOOR, timeout=_DOOR_SECONDS):
+            yield
+    except Timeout as exc:
+        raise InfraError(
+            f"another hurdle has held {base / _DOOR} for {_DOOR_SECONDS:.0f} s",
+            hint=f"see who holds it: fuser {base / _DOOR}",
+        ) from exc
 
 
 class RunDir:
@@ -65,6 +92,7 @@ class RunDir:
         self._base = base or scratch_base()
         self._scratch: Path | None = None
         self._lock: FileLock | None = None
+        self._claim = ExitStack()
 
     def __enter__(self) -> Self:
         try:
@@ -76,10 +104,14 @@ class RunDir:
             raise UsageError(
                 f"{exc.filename} can't be written", hint="give --out a folder of yours"
             ) from exc
-        self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix="run-", dir=self._base))
-        self._lock = FileLock(self._scratch / _LOCK)
-        self._lock.acquire(timeout=5)
+        with self._claim:
+            self._claim.enter_context(claimed(self.out))
+            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _door(self._base):
+                self._scratch = Path(tempfile.mkdtemp(prefix="run-", dir=self._base))
+                self._lock = FileLock(self._scratch / _LOCK)
+                self._lock.acquire(timeout=5)
+            self._claim = self._claim.pop_all()
         return self
 
     def __exit__(
@@ -92,6 +124,7 @@ class RunDir:
             self._lock.release()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
+        self._claim.close()
 
     @property
     def scratch(self) -> Path:
@@ -113,6 +146,27 @@ class RunDir:
             ledger.write(json.dumps(entry.__dict__) + "\n")
             ledger.flush()
             os.fsync(ledger.fileno())
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """The right to write into an existing folder of results, for the length of the block.
+
+    Raises `UsageError` when another hurdle has it: two runs would mix up their evidence, and
+    `--force` would remove it under a guest that runs.  The kernel gives the right back when its
+    owner dies, and nothing in the folder tells of it.
+    """
+    fd = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise UsageError(
+                f"another hurdle writes into {out}", hint="wait for its end, or give another --out"
+            ) from exc
+        yield
+    finally:
+        os.close(fd)
 
 
 class RecordedService(Service):
@@ -147,7 +201,8 @@ def _end_process(entry: LedgerEntry) -> bool:
         process = psutil.Process(entry.pid)
         if abs(process.create_time() - entry.started) < 0.05:
             process.kill()
-            process.wait(5)
+            with suppress(psutil.TimeoutExpired):  # stuck in the kernel: it ends when that lets go
+                process.wait(5)
             return True
     return False
 
@@ -166,23 +221,35 @@ def _unmount(path: str) -> bool:
 
 
 def reap(base: Path | None = None) -> list[str]:
-    """Remove what dead runs left behind; a line for each thing that was removed."""
-    base = base or scratch_base()
+    """Remove what dead runs left behind; a line for each thing that was removed.
+
+    Looks below `base`, else wherever a run can have put its scratch folder.
+    """
+    bases = (base,) if base else dict.fromkeys((scratch_base(), *_default_bases()))
     removed: list[str] = []
-    for folder in sorted(base.glob("run-*")) if base.is_dir() else []:
-        lock = FileLock(folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except (Timeout, OSError):
-            continue  # its owner lives, or it is another user's
-        try:
-            for entry in reversed(_read_ledger(folder)):
-                if entry.kind == "process" and _end_process(entry):
-                    removed.append(f"process {entry.pid} ({entry.name})")
-                if entry.kind == "mount" and _unmount(entry.name):
-                    removed.append(f"mount {entry.name}")
-        finally:
-            lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
-        removed.append(f"folder {folder}")
+    for each in bases:
+        if any(each.glob("run-*")):
+            # What belongs to another user, or is being cleaned up right now, is left alone.
+            with suppress(OSError, InfraError), _door(each):
+                for folder in sorted(each.glob("run-*")):
+                    removed += _reap_folder(folder)
     return removed
+
+
+def _reap_folder(folder: Path) -> list[str]:
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return []  # its owner lives, or it is another user's
+    removed = []
+    try:
+        for entry in reversed(_read_ledger(folder)):
+            if entry.kind == "process" and _end_process(entry):
+                removed.append(f"process {entry.pid} ({entry.name})")
+            if entry.kind == "mount" and _unmount(entry.name):
+                removed.append(f"mount {entry.name}")
+    finally:
+        lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
+    return [*removed, f"folder {folder}"]

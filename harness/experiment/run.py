@@ -41,7 +41,7 @@ from harness.process import run as run_tool
 from harness.report.display import Display, timings_table
 from harness.report.html import write_all
 from harness.report.jsonl import JsonlWriter
-from harness.rundir import RunDir
+from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
 from harness.verdicts import Oracle, Verdict
 from harness.workloads.scenario import Fields, Scenario
@@ -103,7 +103,8 @@ def _claim(out: Path, force: bool) -> None:
         raise UsageError(
             f"{out} holds an earlier run", hint="--force replaces it; --out DIR keeps it"
         )
-    shutil.rmtree(out)
+    with claimed(out):
+        shutil.rmtree(out)
 
 
 def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> Exit:
@@ -117,7 +118,8 @@ def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> E
         hint = "free some space, or give --out a folder on a larger disk"
     except Stopped as stop:
         text = f"stopped by {stop} before the end"
-        bus.emit(RunEnded(exit_code=stop.exit_code, message=text, hint=""))
+        with suppress(OSError):
+            bus.emit(RunEnded(exit_code=stop.exit_code, message=text, hint=""))
         _write_reports(seen, rundir.out)
         raise
     with suppress(OSError):

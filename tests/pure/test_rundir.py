@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harness import rundir
 from harness.errors import UsageError
-from harness.rundir import LedgerEntry, RunDir, reap
+from harness.experiment.run import _claim
+from harness.rundir import LedgerEntry, RunDir, claimed, reap
 
 
 def test_scratch_goes_and_evidence_stays(tmp_path: Path) -> None:
@@ -80,3 +83,55 @@ def test_a_recycled_process_id_is_left_alone(tmp_path: Path) -> None:
     (run.scratch / "ledger.jsonl").open("a").write('{"kind": "proc')  # cut short by the kill
     run._lock.release()  # type: ignore[union-attr]  # as the kernel does when the owner dies
     assert reap(base) == [f"folder {run.scratch}"]
+
+
+def test_an_out_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
+    out, base = tmp_path / "out", tmp_path / "base"
+    with RunDir(out, base=base), pytest.raises(UsageError, match="another hurdle"), claimed(out):
+        pass
+    with RunDir(out, base=base), pytest.raises(UsageError, match="another hurdle"):
+        RunDir(out, base=base).__enter__()
+    with claimed(out):  # free again, and nothing is left of the refused one
+        assert sorted(each.name for each in base.iterdir()) == ["door.lock"]
+
+
+def test_force_never_removes_the_evidence_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with RunDir(out, base=tmp_path / "base"):
+        (out / "results.jsonl").touch()
+        with pytest.raises(UsageError, match="another hurdle"):
+            _claim(out, force=True)
+        assert (out / "results.jsonl").exists()
+
+
+def test_an_orphan_is_found_wherever_a_run_can_have_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that fills the memory and is killed makes the next one take the disk."""
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    monkeypatch.delenv("HURDLE_SCRATCH", raising=False)
+    monkeypatch.setattr(rundir, "_default_bases", lambda: (memory, disk))
+    monkeypatch.setattr(rundir, "scratch_base", lambda: disk)
+    orphan = memory / "run-orphan"
+    orphan.mkdir(parents=True)
+    assert reap() == [f"folder {orphan}"]
+    assert not orphan.exists()
+
+
+def test_a_folder_without_its_owner_yet_is_no_orphan(tmp_path: Path) -> None:
+    """Between the making of a scratch folder and its lock nobody may clean up."""
+    base = tmp_path / "base"
+    (base / "run-new").mkdir(parents=True)
+    began, ended = threading.Event(), threading.Event()
+
+    def clean_up() -> None:
+        began.set()
+        reap(base)
+        ended.set()
+
+    with rundir._door(base):
+        threading.Thread(target=clean_up, daemon=True).start()
+        assert began.wait(5)
+        assert not ended.wait(0.2)
+        assert (base / "run-new").exists()
+    assert ended.wait(5)
