@@ -20,9 +20,11 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import InfraError
+from harness.signals import held
 from harness.tools import PACKAGES, tool
 
 _TAIL_LINES = 30
+_KILL_SECONDS = 60.0  # the end after SIGKILL takes milliseconds, unless a disk or mount hangs
 
 
 @dataclass(frozen=True)
@@ -184,10 +186,18 @@ class Service:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the program is gone."""
+        """SIGKILL, and wait until the program is gone.
+
+        Raises `InfraError` when it does not go: something in the kernel holds it.
+        """
         with suppress(ProcessLookupError):
             self._process.kill()
-        self._process.wait()
+        if self.wait(_KILL_SECONDS) is None:
+            raise InfraError(
+                f"{Path(self.argv[0]).name} does not end {_KILL_SECONDS:.0f} s after SIGKILL",
+                hint=f"process {self.pid} is stuck in the kernel, most often in I/O: see the "
+                "host's kernel log",
+            )
 
     def wait(self, timeout: float) -> int | None:
         """Wait `timeout` seconds for the end; the exit status, or None if it still runs."""
@@ -200,6 +210,7 @@ class Service:
         """End the program: SIGTERM, grace, SIGKILL.  Does nothing to one that has ended."""
         if self._child is None or self._child.poll() is not None:
             return
-        self._child.terminate()
-        if self.wait(self._grace) is None:
-            self.kill()
+        with held():
+            self._child.terminate()
+            if self.wait(self._grace) is None:
+                self.kill()

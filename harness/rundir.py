@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import InfraError, UsageError
 from harness.process import Service, run
+from harness.signals import held
 from harness.tools import find_tool
 
 _LOCK = "owner.lock"
@@ -120,11 +121,13 @@ class RunDir:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lock is not None:
-            self._lock.release()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-        self._claim.close()
+        with held():
+            # The lock goes last: without an owner the folder would be an orphan for a moment.
+            if self._scratch is not None:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+            if self._lock is not None:
+                self._lock.release()
+            self._claim.close()
 
     @property
     def scratch(self) -> Path:

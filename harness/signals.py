@@ -23,11 +23,37 @@ class Stopped(BaseException):
         self.exit_code = Exit.INTERRUPTED if signum == signal.SIGINT else Exit.TERMINATED
 
 
+_depth = 0  # of `held`
+_kept: Stopped | None = None
+
+
 def _raise(signum: int, frame: FrameType | None) -> None:
+    global _kept
     # A second signal must not interrupt the cleaning up that the first one started.
     for each in _WANTED:
         signal.signal(each, signal.SIG_IGN)
+    if _depth:
+        _kept = Stopped(signum)
+        return
     raise Stopped(signum)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep a signal back until the end of the block: for cleaning up that must not be cut short.
+
+    For the main thread, which is where Python handles signals.  The block has to end by itself in
+    a few seconds.
+    """
+    global _depth, _kept
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        if not _depth and _kept is not None:
+            stop, _kept = _kept, None
+            raise stop
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from harness.disk.partitions import find_file_system
 from harness.errors import HurdleError, InfraError
 from harness.process import Service, run, tail
 from harness.rundir import LedgerEntry, RunDir, scratch_base
+from harness.signals import held
 
 _READY_SECONDS = 15.0  # a loaded machine; usually 50 ms
 _POLL = 0.01  # s
@@ -239,7 +240,8 @@ def _open_device(device: Path) -> None:
 
 
 def _disconnect(device: Path) -> None:
-    with suppress(InfraError):  # the server's end, which follows, disconnects as well
+    # The server's end, which follows, disconnects as well.
+    with held(), suppress(InfraError):
         run(["qemu-nbd", "--disconnect", str(device)], timeout=10, ok=None)
 
 
@@ -329,7 +331,7 @@ def _unmount(path: Path) -> None:
     for options in (["-u"], ["-u", "-z"]):
         if not _mounted(path):
             return
-        with suppress(InfraError):
+        with held(), suppress(InfraError):
             run(["fusermount3", *options, str(path)], timeout=10)
 
 

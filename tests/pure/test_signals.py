@@ -1,0 +1,49 @@
+"""A signal ends hurdle at any moment but in the middle of cleaning up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.process import Service
+from harness.signals import Stopped, held, stopping
+
+
+def test_a_signal_becomes_one_exception_and_later_ones_are_ignored() -> None:
+    with pytest.raises(Stopped, match="SIGTERM") as caught, stopping():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_while_held_comes_at_the_end() -> None:
+    done = []
+    with pytest.raises(Stopped, match="SIGINT"), stopping():
+        with held():
+            with held():
+                os.kill(os.getpid(), signal.SIGINT)
+                done.append("inner")
+            done.append("outer")
+        done.append("never")
+    assert done == ["inner", "outer"]
+
+
+def test_a_signal_while_a_service_is_ended_leaves_none(tmp_path: Path) -> None:
+    """The signal comes in the grace that a deaf program gets: SIGKILL has to follow still."""
+    deaf = "import signal, time; signal.signal(15, 1); print('deaf', flush=True); time.sleep(60)"
+    service = Service([sys.executable, "-c", deaf], log=tmp_path / "log", grace=1.0)
+    with pytest.raises(Stopped), stopping(), service:
+        while "deaf" not in service.output():
+            service.wait(0.01)
+        child = psutil.Process(service.pid)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert not child.is_running()
