@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,15 +120,21 @@ def log_has_data(image: Path, journal: JournalMap | None = None) -> bool:
     return journal_superblock(image, journal or journal_map(image)).has_data
 
 
-def commit_tid(log: Path, entry: Entry, journal: JournalMap) -> int | None:
-    """The transaction whose commit block a log entry wrote, else None."""
-    tids = _blocks_of_type(log, entry, journal, COMMIT)
-    return tids[-1] if tids else None
+def commit_begun_since(
+    log: Path, entries: Sequence[Entry], since: int, journal: JournalMap
+) -> bool:
+    """Whether a transaction committed whose commit was begun at log entry `since` or later.
 
-
-def is_commit(log: Path, entry: Entry, journal: JournalMap) -> bool:
-    """Whether a log entry wrote a commit block.  `log` is the write log's path."""
-    return commit_tid(log, entry, journal) is not None
+    `entries` are all of the log (its path is `log`).  A transaction that already had a block in the
+    journal by then was closed by then, so it can't hold what was done last; its commit block does
+    not count.
+    """
+    tids = {tid for entry in entries[since:] for tid in _tids(log, entry, journal, COMMIT)}
+    if not tids:
+        return False
+    return not tids <= {
+        tid for entry in entries[:since] for tid in _tids(log, entry, journal, DESCRIPTOR, REVOKE)
+    }
 
 
 def commits_in(log: WriteLog, journal: JournalMap) -> tuple[tuple[int, int], ...]:
@@ -135,12 +142,12 @@ def commits_in(log: WriteLog, journal: JournalMap) -> tuple[tuple[int, int], ...
     return tuple(
         (entry.index, tid)
         for entry in log.writes
-        for tid in _blocks_of_type(log.path, entry, journal, COMMIT)
+        for tid in _tids(log.path, entry, journal, COMMIT)
     )
 
 
-def _blocks_of_type(log: Path, entry: Entry, journal: JournalMap, kind: int) -> list[int]:
-    """The sequence numbers of the journal blocks of a type that an entry wrote.
+def _tids(log: Path, entry: Entry, journal: JournalMap, *kinds: int) -> list[int]:
+    """The sequence numbers of the journal blocks of these kinds that an entry wrote.
 
     A data block in the journal can't be mistaken for one: JBD2 escapes those that begin with the
     magic number.
@@ -160,6 +167,6 @@ def _blocks_of_type(log: Path, entry: Entry, journal: JournalMap, kind: int) -> 
             raw = os.pread(file.fileno(), _HEADER.size, entry.data_offset + block * size - begin)
             if len(raw) == _HEADER.size:
                 magic, this, tid = _HEADER.unpack(raw)
-                if magic == MAGIC and this == kind:
+                if magic == MAGIC and this in kinds:
                     found.append(tid)
     return found

@@ -12,7 +12,7 @@ from harness.crash.writelog import LogFollower
 from harness.deadline import Deadline
 from harness.disk import ext2
 from harness.disk.copy import sparse_copy
-from harness.disk.jbd2 import JournalMap, is_commit, journal_map
+from harness.disk.jbd2 import JournalMap, commit_begun_since, journal_map
 from harness.errors import GuestError, InfraError, UsageError
 from harness.events import CommandRan, OpDone, TextKept
 from harness.experiment.context import Context
@@ -136,9 +136,7 @@ class _Run:
             )
 
     def _committed(self, since: int, journal: JournalMap) -> bool:
-        return any(
-            is_commit(self.follower.path, entry, journal) for entry in self.follower.entries(since)
-        )
+        return commit_begun_since(self.follower.path, self.follower.entries(), since, journal)
 
     def until_write(self, count: int, tcg_seconds: float) -> bool:
         """Wait until the log has `count` writes; False if they don't come in time."""

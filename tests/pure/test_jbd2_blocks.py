@@ -11,9 +11,8 @@ from harness.disk.jbd2 import (
     DESCRIPTOR,
     MAGIC,
     JournalMap,
-    commit_tid,
+    commit_begun_since,
     commits_in,
-    is_commit,
     parse_superblock,
 )
 from tests.pure.write_logs import Item, flush, write_log
@@ -41,13 +40,20 @@ def test_commits_are_found_in_single_and_in_merged_writes(tmp_path: Path) -> Non
     ]
     log = WriteLog.read(write_log(tmp_path / "log", items), DISK)
     assert commits_in(log, JOURNAL) == ((2, 7), (3, 8), (3, 9))
-    assert [is_commit(log.path, entry, JOURNAL) for entry in log.entries] == [
-        False,
-        False,
-        True,
-        True,
+
+
+def test_only_a_commit_that_was_begun_later_ends_a_wait(tmp_path: Path) -> None:
+    """Transaction 7 was closed when the operation returned (at entry 1), so it can't hold it."""
+    items = [
+        at(101, block(DESCRIPTOR, 7) + b"d" * BLOCK),
+        at(103, block(COMMIT, 7)),
+        at(104, block(DESCRIPTOR, 8) + b"d" * BLOCK),
+        at(106, block(COMMIT, 8)),
     ]
-    assert commit_tid(log.path, log.entries[3], JOURNAL) == 9
+    log = WriteLog.read(write_log(tmp_path / "log", items), DISK)
+    seen = [commit_begun_since(log.path, log.entries[:n], 1, JOURNAL) for n in range(1, 5)]
+    assert seen == [False, False, False, True]
+    assert commit_begun_since(log.path, log.entries[:2], 0, JOURNAL)
 
 
 def test_what_looks_like_a_commit_elsewhere_is_none(tmp_path: Path) -> None:
