@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from harness.errors import Exit, UsageError
 from harness.events import Compared, VerdictGiven
 from harness.images.recipe import Recipe
-from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
+from harness.verdicts import Expectation, Oracle, Verdict
 from harness.workloads.scenario import Scenario
 
 
@@ -24,6 +24,7 @@ def choose_variants(scenario: Scenario, recipe: Recipe, wanted: str | None) -> t
                 f"scenario {scenario.name} expects nothing of any variant of {recipe.name}",
                 hint=f"add one of {', '.join(recipe.variants)} to its `expect`",
             )
+        _need_journals(scenario, recipe, both)
         return both
     if wanted not in recipe.variants:
         raise UsageError(
@@ -35,7 +36,18 @@ def choose_variants(scenario: Scenario, recipe: Recipe, wanted: str | None) -> t
             f"scenario {scenario.name} does not say what to expect of {wanted!r}",
             hint=f"add `{wanted}: {{}}` to its `expect`, if every oracle should pass",
         )
+    _need_journals(scenario, recipe, (wanted,))
     return (wanted,)
+
+
+def _need_journals(scenario: Scenario, recipe: Recipe, chosen: tuple[str, ...]) -> None:
+    """Raise `UsageError` where the scenario waits for a commit that can't come."""
+    without = [name for name in chosen if not recipe.variants[name].journaled]
+    if without and any(step.name == "after" and step.action == "commit" for step in scenario.steps):
+        raise UsageError(
+            f"{without[0]} has no journal, so no commit ends the step `after: commit`",
+            hint="use a duration, such as `after: 7s`, or choose another --variant",
+        )
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
@@ -47,12 +59,6 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.VOID
 
 
-def models_of(scenario: Scenario) -> tuple[CrashModel, ...]:
-    """The crash models that a scenario is judged by."""
-    own = scenario.crash_model
-    return (own,) if scenario.judge.prefixes == "none" else (own, CrashModel.PREFIX)
-
-
 def compare(scenario: Scenario, variant: str, given: Iterable[VerdictGiven]) -> list[Compared]:
     """A line for each crash model and oracle of a variant; what is not named must PASS.
 
@@ -60,7 +66,7 @@ def compare(scenario: Scenario, variant: str, given: Iterable[VerdictGiven]) -> 
     """
     given = [each for each in given if each.variant == variant]
     lines = []
-    for model in models_of(scenario):
+    for model in scenario.models:
         expected_by_oracle = scenario.expect[variant].get(model, {})
         for oracle in Oracle:
             verdicts = [e.verdict for e in given if (e.model, e.oracle) == (model, oracle)]

@@ -29,7 +29,7 @@ from harness.events import (
 )
 from harness.experiment.context import Context, Request
 from harness.experiment.crash import crash
-from harness.experiment.expect import choose_variants, compare, exit_code, models_of
+from harness.experiment.expect import choose_variants, compare, exit_code
 from harness.experiment.judge import judge
 from harness.images.builders import find_image
 from harness.images.cache import Cache
@@ -173,7 +173,7 @@ def _report_broken(context: Context, variant: str, error: HurdleError) -> None:
         context.bus.emit(
             TextKept(variant=variant, title="console when it broke", text=error.console)
         )
-    for model in models_of(context.request.scenario):
+    for model in context.request.scenario.models:
         for oracle in Oracle:
             context.bus.emit(
                 VerdictGiven(

@@ -281,6 +281,11 @@ class Scenario(Spec):
             raise ValueError("nothing can follow a kill")
         if not any(step.is_operation for step in early):
             raise ValueError("there is no operation before the kill, so nothing can be lost")
+        for variant, expected in self.expect.items():
+            for model in expected:
+                if model not in self.models:
+                    made = " and ".join(self.models)
+                    raise ValueError(f"expect.{variant}.{model}: this scenario makes {made} only")
         known = {user.name for user in self.users}
         for step in (*self.setup, *self.steps):
             user = step.action.as_ if step.is_operation else None
@@ -292,6 +297,12 @@ class Scenario(Spec):
     def crash_model(self) -> CrashModel:
         """What the last step makes: a live kill or an exact cut."""
         return CrashModel.KILL if self.steps[-1].name == "kill" else CrashModel.CUT
+
+    @property
+    def models(self) -> tuple[CrashModel, ...]:
+        """The crash models that it is judged by."""
+        own = self.crash_model
+        return (own,) if self.judge.prefixes == "none" else (own, CrashModel.PREFIX)
 
 
 def shipped_scenarios() -> list[Path]:

@@ -16,12 +16,12 @@ from harness.workloads.scenario import Scenario
 PASS, FAIL, VOID, INFRA = Verdict.PASS, Verdict.FAIL, Verdict.VOID, Verdict.INFRA
 
 
-def scenario(expect: dict[str, object], prefixes: str = "all") -> Scenario:
+def scenario(expect: dict[str, object], prefixes: str = "all", wait: str | None = None) -> Scenario:
     return Scenario.model_validate(
         {
             "name": "s",
             "title": "s",
-            "steps": [{"mkdir": "a"}, {"kill": "now"}],
+            "steps": [{"mkdir": "a"}, *([{"after": wait}] if wait else []), {"kill": "now"}],
             "objects": [{"path": "a", "now": {"type": "directory"}}],
             "judge": {"prefixes": prefixes},
             "expect": expect,
@@ -144,3 +144,12 @@ def test_variants_are_those_that_both_sides_know() -> None:
         choose_variants(spec, recipe("vanilla", "other"), "other")
     with pytest.raises(UsageError, match="expects nothing"):
         choose_variants(spec, recipe("other"), None)
+
+
+def test_a_wait_for_a_commit_is_refused_where_there_is_no_journal() -> None:
+    """Before anything is started, and not when the first guest has come up."""
+    spec = scenario({"vanilla": {}}, wait="commit")
+    for wanted in (None, "vanilla"):
+        with pytest.raises(UsageError, match="vanilla has no journal"):
+            choose_variants(spec, recipe("vanilla"), wanted)
+    assert choose_variants(scenario({"vanilla": {}}, wait="7s"), recipe("vanilla"), None)

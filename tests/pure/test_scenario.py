@@ -71,6 +71,7 @@ def test_a_cut_is_a_way_to_end(tmp_path: Path) -> None:
         ("- after: 6s", "- {after: 6s, sync: }", "one key"),
         ("expect: {ext3: {}}", "expect: {ext3: {kill: {object: MAYBE}}}", "PASS"),
         ("expect: {ext3: {}}", "expect: {}", "at least 1"),
+        ("expect: {ext3: {}}", "expect: {ext3: {cut: {object: FAIL}}}", "makes kill and prefix"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
