@@ -1,0 +1,52 @@
+/* Crash states: what a power cut may leave of a recorded run.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#ifndef STATES_H
+#define STATES_H
+
+#include "model.h"
+
+struct campaign
+{
+  struct simdisk *disk;		/* D->now is the image before the records. */
+  const struct record *records;
+  size_t nrecords;
+  const struct scenario *scenario;	/* Null: only soundness counts.  */
+  uint64_t seed;
+  unsigned subsets;		/* Drawn at each write, besides the prefix. */
+  unsigned e2fsck_every;	/* Compare with e2fsck every so many.  */
+  unsigned again_every;		/* Crash in recovery every so many.  */
+  unsigned mount_every;		/* Mount and work on every so many.  */
+  const char *scratch;		/* Directory for images.  */
+  size_t stop_after;		/* States; 0: all.  */
+  bool sync_first;		/* Start at the first record.  */
+
+  /* Results.  */
+  unsigned long states, replayed, blocks, revoked, e2fsck_runs, again,
+    torn, mounts, orphans, verbatim;
+};
+
+/* Judge every state; dies with the state's coordinates on a failure.  */
+void campaign_run (struct campaign *c);
+
+/* Replay the image with e2fsck instead; dies if it complains.  IMAGE is
+   left as it is, the result goes to RESULT.  */
+void e2fsck_replay (const struct simdisk *image, struct simdisk *result,
+		    const char *scratch);
+/* A full read-only check; dies if it finds anything.  */
+void e2fsck_clean (const struct simdisk *image, const char *scratch);
+/* Set the flag that makes e2fsck and Linux replay.  */
+void set_needs_recovery (struct simdisk *d, bool on);
+/* Do two images differ, but for what a replay may differ in?  Returns the
+   first block that does, or 0.  */
+uint32_t images_differ (const struct simdisk *a, const struct simdisk *b);
+
+/* A fresh image made by mke2fs, cached in SCRATCH.  */
+void make_image (struct simdisk *d, uint32_t bs, const char *scratch);
+/* The directory for images: $ENGINE_SCRATCH or a new one.  */
+const char *scratch_dir (void);
+
+#endif
