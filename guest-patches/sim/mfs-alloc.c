@@ -262,10 +262,8 @@ block_free (struct mfs *fs, struct journal_handle *h, uint32_t block,
 {
   int err = journal_free (h, block, 1, metadata);
   if (err)
-    {
-      journal_abort (fs->j, err, "a block could not be freed");
-      return err;
-    }
+    return err;
+  mfs_changed = true;
   page_drop (fs, block);
   lock_alloc (fs);
   err = flip (fs, h, fs->g.block_bitmap, block - fs->g.first_block, false);
@@ -409,6 +407,8 @@ mfs_process_orphans (struct mfs *fs)
 	err = orphan_del (fs, h, ino, 0);
       if (!err && i.links == 0)
 	err = inode_retire (fs, h, ino, dir, fs->clock + 1000);
+      if (err)
+	journal_abort (fs->j, err, "an orphan could not be worked off");
       int e = journal_stop (h);
       if (err || e)
 	return err ? err : e;

@@ -220,13 +220,12 @@ dir_find (struct mfs *fs, const struct inode *d, const char *name,
   return f.at.ino ? 0 : ENOENT;
 }
 
-bool
-dir_empty (struct mfs *fs, const struct inode *d)
+int
+dir_check_empty (struct mfs *fs, const struct inode *d)
 {
   bool empty = true;
-  CHECK (dir_each (fs, d, is_child, &empty) == 0 || fs->aborted,
-	 "a directory could not be read");
-  return empty;
+  int err = dir_each (fs, d, is_child, &empty);
+  return err ? err : empty ? 0 : ENOTEMPTY;
 }
 
 /* Tell the journal the content of a directory block at once: its one owner

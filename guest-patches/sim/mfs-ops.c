@@ -34,19 +34,26 @@ static int
 start (struct mfs *fs, struct journal_handle **h)
 {
   int err = journal_start (fs->j, CREDITS, REVOKES, h);
+  mfs_changed = mfs_sync_failed = false;
   if (!err)
     lockorder_acquire ("handle");
   return err;
 }
 
 static int
-stop (struct journal_handle *h, bool sync, int err)
+stop (struct mfs *fs, struct journal_handle *h, bool sync, int err)
 {
+  if (err && mfs_changed && !fs->aborted)
+    journal_abort (fs->j, err, "an operation was cut off in the middle");
   if (sync && !err)
     journal_set_sync (h);
   lockorder_release ("handle");
   int e = journal_stop (h);
-  return err ? err : e;
+  if (err || !e || fs->aborted)
+    return err ? err : e;
+  /* It is done, but its data is not on disk.  */
+  mfs_sync_failed = true;
+  return 0;
 }
 
 static uint32_t
@@ -67,6 +74,14 @@ mfs_lookup (struct mfs *fs, uint32_t dir, const char *name, uint32_t *ino)
   return err;
 }
 
+static int
+must_be_new (struct mfs *fs, const struct inode *d, const char *name)
+{
+  uint32_t there;
+  int err = dir_find (fs, d, name, &there, NULL, NULL);
+  return err == ENOENT ? 0 : err ? err : EEXIST;
+}
+
 /* Create an inode NEW and enter it.  */
 static int
 make (struct mfs *fs, const struct op_args *a, struct inode *new,
@@ -74,7 +89,6 @@ make (struct mfs *fs, const struct op_args *a, struct inode *new,
 {
   struct journal_handle *h;
   struct inode d;
-  uint32_t there;
   bool dir = (new->mode & IFMT) == IFDIR, fresh;
   int err = start (fs, &h);
 
@@ -82,8 +96,8 @@ make (struct mfs *fs, const struct op_args *a, struct inode *new,
     return err;
   lock_node (fs, a->dir, "directory");
   err = inode_get (fs, a->dir, &d);
-  if (!err && dir_find (fs, &d, a->name, &there, NULL, NULL) != ENOENT)
-    err = EEXIST;
+  if (!err)
+    err = must_be_new (fs, &d, a->name);
   if (!err)
     err = inode_alloc (fs, h, dir, ino);
   if (!err && dir)
@@ -113,7 +127,7 @@ make (struct mfs *fs, const struct op_args *a, struct inode *new,
   if (!err)
     err = inode_put (fs, h, a->dir, &d);
   unlock_node (fs, a->dir, "directory");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 int
@@ -152,7 +166,6 @@ mfs_link (struct mfs *fs, const struct op_args *a)
 {
   struct journal_handle *h;
   struct inode d, i;
-  uint32_t there;
   int err = start (fs, &h);
 
   if (err)
@@ -164,8 +177,8 @@ mfs_link (struct mfs *fs, const struct op_args *a)
     err = inode_get (fs, a->dir2, &i);
   if (!err && i.links == 0)
     err = ENOENT;
-  if (!err && dir_find (fs, &d, a->name, &there, NULL, NULL) != ENOENT)
-    err = EEXIST;
+  if (!err)
+    err = must_be_new (fs, &d, a->name);
   i.links++;
   i.ctime = d.mtime = stamp (fs);
   if (!err)
@@ -176,7 +189,7 @@ mfs_link (struct mfs *fs, const struct op_args *a)
     err = inode_put (fs, h, a->dir, &d);
   unlock_node (fs, a->dir2, "file");
   unlock_node (fs, a->dir, "directory");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 /* The last link is gone and nobody has it open: free all.  */
@@ -240,7 +253,7 @@ mfs_unlink (struct mfs *fs, const struct op_args *a, bool keep_open)
       err = inode_get (fs, ino, &i);
       if (!err && (i.mode & IFMT) == IFDIR)
 	err = EISDIR;
-      if (!err && keep_open)
+      if (keep_open)
 	fs->nodes[ino].opens++;
       d.mtime = stamp (fs);
       if (!err)
@@ -249,10 +262,12 @@ mfs_unlink (struct mfs *fs, const struct op_args *a, bool keep_open)
 	err = inode_put (fs, h, a->dir, &d);
       if (!err)
 	err = drop_link (fs, h, ino, &i);
+      if (err && keep_open)
+	fs->nodes[ino].opens--;
       unlock_node (fs, ino, "file");
     }
   unlock_node (fs, a->dir, "directory");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 int
@@ -268,7 +283,7 @@ mfs_close (struct mfs *fs, uint32_t ino)
   if (--fs->nodes[ino].opens == 0 && !err && i.links == 0)
     err = destroy (fs, h, ino, &i, true);
   unlock_node (fs, ino, "file");
-  return stop (h, false, err);
+  return stop (fs, h, false, err);
 }
 
 int
@@ -291,8 +306,8 @@ mfs_rmdir (struct mfs *fs, const struct op_args *a)
       err = inode_get (fs, ino, &i);
       if (!err && (i.mode & IFMT) != IFDIR)
 	err = ENOTDIR;
-      if (!err && !dir_empty (fs, &i))
-	err = ENOTEMPTY;
+      if (!err)
+	err = dir_check_empty (fs, &i);
       d.links--;
       if (!err)
 	err = dir_remove (fs, h, &d, a->name);
@@ -303,7 +318,7 @@ mfs_rmdir (struct mfs *fs, const struct op_args *a)
       unlock_node (fs, ino, "subdirectory");
     }
   unlock_node (fs, a->dir, "directory");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 /* The target, if there is one, gives way.  */
@@ -318,8 +333,8 @@ rename_over (struct mfs *fs, struct journal_handle *h, struct inode *to_dir,
   bool old_dir = (i->mode & IFMT) == IFDIR;
   if (dir != old_dir)
     return dir ? ENOTDIR : EISDIR;
-  if (old_dir && !dir_empty (fs, i))
-    return ENOTEMPTY;
+  if (old_dir && (err = dir_check_empty (fs, i)) != 0)
+    return err;
   err = dir_set (fs, h, to_dir, a->name2, ino);
   if (old_dir)
     to_dir->links--;
@@ -387,7 +402,7 @@ mfs_rename (struct mfs *fs, const struct op_args *a)
     unlock_node (fs, a->dir2, "directory");
   pthread_mutex_unlock (&fs->rename_lock);
   lockorder_release ("rename");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 int
@@ -406,7 +421,7 @@ mfs_chmod (struct mfs *fs, const struct op_args *a)
   if (!err)
     err = inode_put (fs, h, a->dir, &i);
   unlock_node (fs, a->dir, "file");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 int
@@ -438,10 +453,8 @@ mfs_write (struct mfs *fs, const struct op_args *a, uint32_t version)
   i.mtime = stamp (fs);
   if (!err)
     err = inode_put (fs, h, a->dir, &i);
-  if (err && !fs->aborted)
-    journal_abort (fs->j, err, "a write was cut off in the middle");
   unlock_node (fs, a->dir, "file");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 int
@@ -462,14 +475,15 @@ mfs_truncate (struct mfs *fs, const struct op_args *a)
       journal_unorder (h, a->dir, a->length);
       err = inode_put (fs, h, a->dir, &i);
     }
-  if (!err)
+  /* A file that is only held open is on the list already.  */
+  if (!err && i.links)
     err = orphan_add (fs, h, a->dir);
   if (!err)
     err = truncate_blocks (fs, h, a->dir, &i, a->length, false);
-  if (!err)
+  if (!err && i.links)
     err = orphan_del (fs, h, a->dir, 0);
   unlock_node (fs, a->dir, "file");
-  return stop (h, a->sync, err);
+  return stop (fs, h, a->sync, err);
 }
 
 int

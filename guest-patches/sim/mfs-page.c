@@ -9,6 +9,8 @@
 
 #include "mfs.h"
 
+_Thread_local bool mfs_changed, mfs_sync_failed;
+
 static void
 rdlock (struct page *p)
 {
@@ -54,7 +56,9 @@ clean (struct mfs *fs, uint32_t block, struct page *p)
   if (!p->present || !p->dirty)
     return 0;
   int err = 0;
-  if (!p->meta)
+  if (!p->meta && __atomic_load_n (&fs->aborted, __ATOMIC_RELAXED))
+    err = EROFS;
+  else if (!p->meta)
     err = simdisk_write (fs->disk, block, p->data);
   else if (!journal_writeback (fs->j, block, p->data) && !fs->aborted)
     /* Every change is in the journal; so this page has to be what is at
@@ -149,16 +153,6 @@ page_meta_read (struct mfs *fs, uint32_t block, uint32_t off, void *buf,
   return 0;
 }
 
-/* An operation that fails after it changed something leaves half of itself
-   in the transaction: all a file system can do is to give up.  */
-static int
-half_done (struct mfs *fs, int err)
-{
-  if (err && !fs->aborted)
-    journal_abort (fs->j, err, "an operation was cut off in the middle");
-  return err;
-}
-
 int
 page_meta_write (struct mfs *fs, struct journal_handle *h, uint32_t block,
 		 uint32_t off, const void *buf, uint32_t len)
@@ -169,13 +163,14 @@ page_meta_write (struct mfs *fs, struct journal_handle *h, uint32_t block,
   if (!err)
     err = hold (fs, block, &p);
   if (err)
-    return half_done (fs, err);
+    return err;
   CHECK (p->meta, "block %u is written as metadata and is data", block);
   memcpy (p->data + off, buf, len);
   __atomic_store_n (&p->dirty, true, __ATOMIC_RELAXED);
   unlock (p);
+  mfs_changed = true;
   page_pressure (fs);
-  return half_done (fs, journal_dirty (h, block));
+  return journal_dirty (h, block);
 }
 
 int
@@ -184,7 +179,7 @@ page_meta_new (struct mfs *fs, struct journal_handle *h, uint32_t block)
   struct page *p = &fs->pages[block];
   int err = journal_access (h, block);
   if (err)
-    return half_done (fs, err);
+    return err;
   wrlock (p);
   if (!p->data)
     p->data = malloc (fs->g.bs);
@@ -192,7 +187,8 @@ page_meta_new (struct mfs *fs, struct journal_handle *h, uint32_t block)
   memset (p->data, 0, fs->g.bs);
   p->present = p->dirty = p->meta = true;
   unlock (p);
-  return half_done (fs, journal_dirty (h, block));
+  mfs_changed = true;
+  return journal_dirty (h, block);
 }
 
 void

@@ -121,6 +121,13 @@ int mfs_recover (struct simdisk *d, struct journal_recovery *result);
 void mfs_params (struct journal_params *p, struct simdisk *d,
 		 struct journal_extent *log, unsigned max);
 
+/* Has the operation of this thread changed anything yet?  If it fails after
+   that, half of it is in the transaction, and all that a file system can do
+   is to give up.  */
+extern _Thread_local bool mfs_changed;
+/* It was done, but could not be made durable.  */
+extern _Thread_local bool mfs_sync_failed;
+
 /* Pages and blocks.  */
 int page_meta_read (struct mfs *fs, uint32_t block, uint32_t off, void *buf,
 		    uint32_t len);
@@ -197,7 +204,8 @@ int dir_remove (struct mfs *fs, struct journal_handle *h,
 		const struct inode *d, const char *name);
 int dir_set (struct mfs *fs, struct journal_handle *h, const struct inode *d,
 	     const char *name, uint32_t ino);
-bool dir_empty (struct mfs *fs, const struct inode *d);
+/* 0, ENOTEMPTY or an error.  */
+int dir_check_empty (struct mfs *fs, const struct inode *d);
 
 /* Data: sectors that name their file, their place and their version.  */
 void data_fill (unsigned char *buf, uint32_t bs, uint32_t generation,

@@ -179,6 +179,15 @@ struct planned
   int err, expect;		/* err -1: nothing was done.  */
 };
 
+/* Did it change nothing?  An operation of several transactions that was cut
+   off in the middle is finished by the next mount, so when the file system
+   gave up in it, it may come to be.  It is the last one then.  */
+static bool
+undone (const struct planned *p)
+{
+  return p->err && (p->expect || !p->s->fs->aborted);
+}
+
 static void
 unlink_node (struct model *m, int node)
 {
@@ -207,7 +216,7 @@ do_make (struct planned *p, int dir, uint32_t type)
   p->err = type == IFDIR ? mfs_mkdir (s->fs, &p->a, &ino)
     : type == IFREG ? mfs_create (s->fs, &p->a, &ino)
     : mfs_symlink (s->fs, &p->a, &ino);
-  if (p->err)
+  if (undone (p))
     return;
   struct model_node *new = &m->node[n];
   new->used = true;
@@ -235,7 +244,7 @@ do_unlink (struct planned *p, int dir, bool keep_open)
   else if (is_dir (&m->node[m->entry[e].node]))
     p->expect = EISDIR;
   p->err = mfs_unlink (p->s->fs, &p->a, keep_open);
-  if (p->err)
+  if (undone (p))
     return;
   m->entry[e].used = false;
   if (keep_open)
@@ -255,7 +264,7 @@ do_rmdir (struct planned *p, int dir)
   else if (!empty (m, m->entry[e].node))
     p->expect = ENOTEMPTY;
   p->err = mfs_rmdir (p->s->fs, &p->a);
-  if (p->err)
+  if (undone (p))
     return;
   m->entry[e].used = false;
   m->node[dir].links--;
@@ -288,7 +297,7 @@ do_rename (struct planned *p, int dir)
   else if (old >= 0 && is_dir (&m->node[old]) && !empty (m, old))
     p->expect = ENOTEMPTY;
   p->err = mfs_rename (s->fs, &p->a);
-  if (p->err)
+  if (undone (p))
     return;
   bool d = is_dir (&m->node[node]);
   m->entry[e].used = false;
@@ -319,7 +328,7 @@ do_link (struct planned *p, int dir)
   if (find_entry (m, dir, p->name) >= 0)
     p->expect = EEXIST;
   p->err = mfs_link (s->fs, &p->a);
-  if (p->err)
+  if (undone (p))
     return;
   m->node[n].links++;
   add_entry (m, dir, p->name, n);
@@ -343,7 +352,7 @@ do_file (struct planned *p, uint32_t what)
       if (p->a.offset > 60)
 	p->a.offset = 0;
       p->err = mfs_write (s->fs, &p->a, s->ops + 1);
-      if (p->err)
+      if (undone (p))
 	return;
       for (uint32_t k = 0; k < p->a.length; k++)
 	remember (&s->pending, &s->npending, &s->pending_room,
@@ -356,7 +365,7 @@ do_file (struct planned *p, uint32_t what)
     {
       p->a.length = rng_below (&s->rng, have + 2);
       p->err = mfs_truncate (s->fs, &p->a);
-      if (!p->err)
+      if (!undone (p))
 	n->size = p->a.length * bs;
     }
   else
@@ -364,7 +373,7 @@ do_file (struct planned *p, uint32_t what)
       p->a.mode = rng_below (&s->rng, 010000);
       p->a.offset = rng_below (&s->rng, 5000);
       p->err = mfs_chmod (s->fs, &p->a);
-      if (!p->err)
+      if (!undone (p))
 	{
 	  n->mode = (n->mode & IFMT) | p->a.mode;
 	  n->uid = p->a.offset;
@@ -465,7 +474,7 @@ scenario_step (struct scenario *s)
 	   p.expect);
   s->failed += p.err && p.err != p.expect;
   s->digests[++s->ops] = model_digest (&s->m);
-  if (p.a.sync && !p.err)
+  if (p.a.sync && !p.err && !mfs_sync_failed)
     all_durable (s);
   int err = p.err == p.expect ? 0 : p.err;
   if (!err && s->sync_every && rng_below (&s->rng, s->sync_every) == 0)
