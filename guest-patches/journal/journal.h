@@ -156,6 +156,7 @@ struct journal_recovery
   uint32_t bad_blocks;		/* Left out because of a checksum.  */
   int log_errno;		/* s_errno of the log, positive.  */
   bool was_dirty;		/* The log had anything to replay.  */
+  bool torn_end;		/* The last commit block was cut off.  */
   bool corrupt;			/* A damaged log: check the file system.  */
 };
 

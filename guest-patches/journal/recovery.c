@@ -21,7 +21,9 @@
    commit block ends the log: it is not replayed, nor any after it, but all
    before it are.  (e2fsck replays nothing at all if it is a descriptor or
    revoke block.)  If its commit time is older than the one before, it is a
-   leftover from the log's past and no damage.  A data block with a bad
+   leftover from the log's past and no damage.  Nor is a bad commit block
+   that nothing follows: the power failed while it was written.  (e2fsck
+   calls that damage.)  A data block with a bad
    checksum, or a tag that names a block which must not be written, is left
    out, and the rest is written, as e2fsck does.
 
@@ -201,21 +203,34 @@ struct walk
   bool done;
 };
 
-/* A commit block in SCAN.  */
-static void
+/* A commit block in SCAN; w->pos is after it.  */
+static int
 scan_commit (struct replay *r, struct walk *w)
 {
   uint64_t now = jfmt_commit_sec (r->head);
+  bool commit_ok = jfmt_commit_ok (&r->layout, r->head, w->sum);
+  const unsigned char *data;
+  uint32_t type, tid;
 
-  if (!w->bad)
-    w->bad = !jfmt_commit_ok (&r->layout, r->head, w->sum);
-  if (w->bad)
+  if (commit_ok && !w->bad)
     {
-      r->result->corrupt |= now >= w->last_time;
-      w->done = true;
-      return;
+      w->last_time = now;
+      return 0;
     }
-  w->last_time = now;
+  w->done = true;
+  if (now < w->last_time)
+    return 0;
+  /* The commit block of the last transaction may have been cut off by the
+     crash: nothing was written after it then, and nothing promised.  */
+  int err = commit_ok ? 0 : log_block (r, w->pos, &data);
+  if (err)
+    return err;
+  if (!commit_ok && !(jfmt_is_header (data, &type, &tid)
+		      && tid == w->seq + 1))
+    r->result->torn_end = true;
+  else
+    r->result->corrupt = true;
+  return 0;
 }
 
 /* One header block.  */
@@ -256,7 +271,7 @@ step (struct replay *r, struct walk *w)
     case JFMT_COMMIT:
       w->done = false;
       if (w->pass == SCAN)
-	scan_commit (r, w);
+	err = scan_commit (r, w);
       if (w->pass == REPLAY)
 	r->result->transactions++;
       if (!w->done)
@@ -264,7 +279,7 @@ step (struct replay *r, struct walk *w)
 	  w->seq++;
 	  w->sum = ~0u;
 	}
-      return 0;
+      return err;
 
     default:
       return 0;

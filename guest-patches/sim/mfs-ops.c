@@ -201,7 +201,9 @@ destroy (struct mfs *fs, struct journal_handle *h, uint32_t ino,
   int err = 0;
 
   journal_unorder (h, ino, 0);
-  if (!on_list && i->blocks)
+  /* With threads nothing restarts, and the list would have threads read
+     inodes that others own.  */
+  if (!on_list && i->blocks && !fs->threads)
     {
       err = inode_put (fs, h, ino, i);
       if (!err)
@@ -476,11 +478,12 @@ mfs_truncate (struct mfs *fs, const struct op_args *a)
       err = inode_put (fs, h, a->dir, &i);
     }
   /* A file that is only held open is on the list already.  */
-  if (!err && i.links)
+  bool listed = i.links && !fs->threads;
+  if (!err && listed)
     err = orphan_add (fs, h, a->dir);
   if (!err)
     err = truncate_blocks (fs, h, a->dir, &i, a->length, false);
-  if (!err && i.links)
+  if (!err && listed)
     err = orphan_del (fs, h, a->dir, 0);
   unlock_node (fs, a->dir, "file");
   return stop (fs, h, a->sync, err);

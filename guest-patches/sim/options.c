@@ -34,7 +34,7 @@ options_parse (struct options *o, int argc, char **argv)
   o->seed = 1;
   o->seeds = 1;
   o->ops = 60;
-  o->warm = 60;
+  o->warm = 600;
   o->block_size = 1024;
   o->pressure = 60;
   o->threads = 4;

@@ -89,6 +89,12 @@ judge_tree (struct at *s, const char *after)
 	state_die (s, "after the mount", t.problem);
     }
   t.orphans = had_orphans;
+  if (c->judge_more)
+    {
+      const char *what = c->judge_more (c->judge_arg, s->record);
+      if (what)
+	state_die (s, after, what);
+    }
   if (!c->scenario)
     return t;
   if (k.old)
@@ -153,7 +159,8 @@ crash_in_recovery (struct at *s)
 /* e2fsck also works off the orphan list.  So without one every block has to
    be the same, and with one the tree.  */
 static void
-compare_e2fsck (struct at *s, const struct simdisk *raw, struct tree ours)
+compare_e2fsck (struct at *s, const struct simdisk *raw, struct tree ours,
+		bool torn_end)
 {
   struct campaign *c = s->c;
   struct simdisk theirs;
@@ -161,7 +168,7 @@ compare_e2fsck (struct at *s, const struct simdisk *raw, struct tree ours)
 
   c->e2fsck_runs++;
   simdisk_init (&theirs, c->disk->block_size, c->disk->blocks);
-  e2fsck_replay (raw, &theirs, c->scratch);
+  e2fsck_replay (raw, &theirs, c->scratch, torn_end);
   check_image (&theirs, &t, NULL, NULL);
   if (t.problem[0] || t.digest != ours.digest)
     state_die (s, "the tree after e2fsck's replay", t.problem);
@@ -237,10 +244,11 @@ judge (struct at *s)
   c->replayed += r.transactions;
   c->blocks += r.blocks;
   c->revoked += r.revoked;
+  c->torn_ends += r.torn_end;
   struct tree t = judge_tree (s, "after recovery");
   if (compare)
     {
-      compare_e2fsck (s, &raw, t);
+      compare_e2fsck (s, &raw, t, r.torn_end);
       free (raw.now);
     }
   if (c->mount_every && c->states % c->mount_every == 0)

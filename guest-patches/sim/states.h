@@ -20,22 +20,25 @@ struct campaign
   unsigned e2fsck_every;	/* Compare with e2fsck every so many.  */
   unsigned again_every;		/* Crash in recovery every so many.  */
   unsigned mount_every;		/* Mount and work on every so many.  */
+  /* A further oracle: null, or what is wrong.  */
+  const char *(*judge_more) (void *arg, size_t record);
+  void *judge_arg;
   const char *scratch;		/* Directory for images.  */
   size_t stop_after;		/* States; 0: all.  */
-  bool sync_first;		/* Start at the first record.  */
 
   /* Results.  */
   unsigned long states, replayed, blocks, revoked, e2fsck_runs, again,
-    torn, mounts, orphans, verbatim;
+    torn, torn_ends, mounts, orphans;
 };
 
 /* Judge every state; dies with the state's coordinates on a failure.  */
 void campaign_run (struct campaign *c);
 
-/* Replay the image with e2fsck instead; dies if it complains.  IMAGE is
-   left as it is, the result goes to RESULT.  */
+/* Replay the image with e2fsck instead; dies if it complains of more than a
+   commit block that was cut off.  IMAGE is left as it is, the result goes to
+   RESULT.  */
 void e2fsck_replay (const struct simdisk *image, struct simdisk *result,
-		    const char *scratch);
+		    const char *scratch, bool torn_end);
 /* A full read-only check; dies if it finds anything.  */
 void e2fsck_clean (const struct simdisk *image, const char *scratch);
 /* Set the flag that makes e2fsck and Linux replay.  */

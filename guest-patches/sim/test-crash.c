@@ -79,6 +79,7 @@ one_seed (const struct options *o, uint64_t seed, struct campaign *total)
   total->e2fsck_runs += c.e2fsck_runs;
   total->again += c.again;
   total->torn += c.torn;
+  total->torn_ends += c.torn_ends;
   total->mounts += c.mounts;
   total->orphans += c.orphans;
   if (o->verbose)
@@ -105,10 +106,11 @@ main (int argc, char **argv)
        || seed < o.seed + o.seeds; seed++)
     one_seed (&o, seed, &total);
   printf ("crash: %lu states recovered and sound (%lu transactions, %lu"
-	  " blocks replayed, %lu revoked; %lu torn writes, %lu crashes in"
+	  " blocks replayed, %lu revoked; %lu torn writes, %lu torn ends, %lu"
+	  " crashes in"
 	  " recovery, %lu orphan lists, %lu second crashes, %lu compared with"
 	  " e2fsck)\n", total.states, total.replayed, total.blocks,
-	  total.revoked, total.torn, total.again, total.orphans,
+	  total.revoked, total.torn, total.torn_ends, total.again, total.orphans,
 	  total.mounts, total.e2fsck_runs);
   options_done (&o);
   return 0;
