@@ -84,6 +84,74 @@ set_needs_recovery (struct simdisk *d, bool on)
   put_le32 (sb + 0x60, on ? incompat | 4 : incompat & ~4u);
 }
 
+/* The same, but damage is allowed.  Returns whether e2fsck found none.  */
+bool
+e2fsck_try (const struct simdisk *image, struct simdisk *result,
+	    const char *scratch)
+{
+  char out[4000], path[256];
+
+  memcpy (result->now, image->now, image->blocks * image->block_size);
+  set_needs_recovery (result, true);
+  snprintf (path, sizeof path, "%s/e2fsck.img", scratch);
+  simdisk_save (result, path);
+  int rc = run ("cd '%s' && e2fsck -y -E journal_only e2fsck.img 2>&1",
+		scratch, 0, out, sizeof out);
+  CHECK (rc < 8, "e2fsck -E journal_only: %d: %s", rc, out);
+  simdisk_load (result, path);
+  return rc <= 1 && !strstr (out, "orrupt") && !strstr (out, "checksum")
+    && !strstr (out, "error");
+}
+
+/* debugfs has the recovery code of e2fsck, and leaves the orphan list
+   alone.  */
+void
+debugfs_replay (const struct simdisk *image, struct simdisk *result,
+		const char *scratch)
+{
+  char out[4000], path[256];
+
+  memcpy (result->now, image->now, image->blocks * image->block_size);
+  set_needs_recovery (result, true);
+  snprintf (path, sizeof path, "%s/e2fsck.img", scratch);
+  simdisk_save (result, path);
+  run ("cd '%s' && debugfs -w -R jr e2fsck.img 2>&1", scratch, 0, out,
+       sizeof out);
+  simdisk_load (result, path);
+}
+
+/* Run a script in debugfs.  The file "data" has 64 blocks, one of them
+   beginning with the log's magic number.  */
+void
+debugfs_script (struct simdisk *d, const char *script, const char *scratch)
+{
+  char out[8000], path[256];
+
+  snprintf (path, sizeof path, "%s/e2fsck.img", scratch);
+  set_needs_recovery (d, true);
+  simdisk_save (d, path);
+  snprintf (path, sizeof path, "%s/script", scratch);
+  FILE *f = fopen (path, "w");
+  CHECK (f && fputs (script, f) >= 0 && fclose (f) == 0, "%s: error", path);
+  snprintf (path, sizeof path, "%s/data", scratch);
+  f = fopen (path, "w");
+  CHECK (f, "%s: error", path);
+  for (uint32_t i = 0; i < 64 * d->block_size / 4; i++)
+    {
+      uint32_t word = i * 2654435761u;
+      if (i == d->block_size / 4)
+	word = 0x98393BC0u;	/* Little-endian.  */
+      CHECK (fwrite (&word, 4, 1, f) == 1, "%s: error", path);
+    }
+  CHECK (fclose (f) == 0, "%s: error", path);
+  int rc = run ("cd '%s' && debugfs -w -f script e2fsck.img 2>&1", scratch,
+		0, out, sizeof out);
+  CHECK (rc == 0 && !strstr (out, "rror") && !strstr (out, "sage"),
+	 "debugfs: %s", out);
+  snprintf (path, sizeof path, "%s/e2fsck.img", scratch);
+  simdisk_load (d, path);
+}
+
 void
 e2fsck_replay (const struct simdisk *image, struct simdisk *result,
 	       const char *scratch, bool torn_end)

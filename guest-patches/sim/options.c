@@ -34,7 +34,7 @@ options_parse (struct options *o, int argc, char **argv)
   o->seed = 1;
   o->seeds = 1;
   o->ops = 60;
-  o->warm = 600;
+  o->warm = 1500;
   o->block_size = 1024;
   o->pressure = 60;
   o->threads = 4;
@@ -96,6 +96,7 @@ options_done (const struct options *o)
 {
   static const char *const names[] = {
     "base-1024.img", "base-4096.img", "e2fsck.img", "clean.img",
+    "script", "data",
   };
   char path[256];
   if (o->keep)

@@ -39,6 +39,13 @@ void campaign_run (struct campaign *c);
    RESULT.  */
 void e2fsck_replay (const struct simdisk *image, struct simdisk *result,
 		    const char *scratch, bool torn_end);
+/* The same, but damage is allowed.  Returns whether e2fsck found none.  */
+bool e2fsck_try (const struct simdisk *image, struct simdisk *result,
+		 const char *scratch);
+void debugfs_replay (const struct simdisk *image, struct simdisk *result,
+		     const char *scratch);
+void debugfs_script (struct simdisk *d, const char *script,
+		     const char *scratch);
 /* A full read-only check; dies if it finds anything.  */
 void e2fsck_clean (const struct simdisk *image, const char *scratch);
 /* Set the flag that makes e2fsck and Linux replay.  */
