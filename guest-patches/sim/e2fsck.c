@@ -75,7 +75,20 @@ make_image (struct simdisk *d, uint32_t bs, const char *scratch)
   simdisk_load (d, path);
 }
 
-/* s_feature_incompat and s_state in the superblock.  */
+/* Let the log begin in its middle: half the size, and it wraps soon.  */
+void
+halve_log (struct simdisk *d)
+{
+  struct geometry g;
+  struct journal_extent log[64];
+  geometry_read (&g, d->now, d->block_size);
+  journal_extents (d->now, &g, log, 64);
+  /* s_first, from 1 to 512.  */
+  d->now[log[0].disk_block * d->block_size + 0x16] = 2;
+  d->now[log[0].disk_block * d->block_size + 0x17] = 0;
+}
+
+/* s_feature_incompat in the superblock.  */
 void
 set_needs_recovery (struct simdisk *d, bool on)
 {

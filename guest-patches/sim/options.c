@@ -38,6 +38,7 @@ options_parse (struct options *o, int argc, char **argv)
   o->block_size = 1024;
   o->pressure = 60;
   o->threads = 4;
+  o->small = 2;
   o->subsets = 2;
   o->e2fsck_every = 400;
   o->again_every = 50;
@@ -61,6 +62,8 @@ options_parse (struct options *o, int argc, char **argv)
 	o->block_size = (uint32_t) v;
       else if (number (a, "pressure", &v))
 	o->pressure = (uint32_t) v;
+      else if (number (a, "small", &v))
+	o->small = (uint32_t) v;
       else if (number (a, "threads", &v))
 	o->threads = (uint32_t) v;
       else if (number (a, "subsets", &v))

@@ -14,6 +14,7 @@ struct options
   uint64_t seed;
   unsigned long seeds, states;	/* At least so many of each.  */
   uint32_t ops, warm, block_size, pressure, threads;
+  uint32_t small;		/* One in so many has half a log.  */
   unsigned subsets, e2fsck_every, again_every, mount_every;
   struct journal_settings settings;
   const char *scratch;

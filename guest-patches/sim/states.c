@@ -116,6 +116,48 @@ recover_or_die (struct at *s, struct journal_recovery *r)
     state_die (s, "recovery", "the log is said to be damaged");
 }
 
+/* Recover until the N-th call; of what was written since the last flush,
+   only some is on the medium.  */
+static void
+cut_recovery (struct simdisk *d, long n, struct rng *rng)
+{
+  struct journal_recovery r;
+  size_t size = d->blocks * d->block_size, epoch = 0;
+  unsigned char *before = malloc (size);
+  struct simdisk rec = { .records = NULL };
+
+  CHECK (before, "out of memory");
+  memcpy (before, d->now, size);
+  /* The records of the run that is judged are put aside.  */
+  rec.records = d->records;
+  rec.nrecords = d->nrecords;
+  rec.room = d->room;
+  d->records = NULL;
+  d->nrecords = d->room = 0;
+  d->recording = true;
+  d->fail_io_after = n;
+  d->sticky = true;
+  mfs_recover (d, &r);
+  simdisk_no_faults (d);
+  d->recording = false;
+  for (size_t i = 0; i < d->nrecords; i++)
+    if (d->records[i].kind == REC_FLUSH)
+      epoch = i;
+  for (size_t i = epoch; i < d->nrecords; i++)
+    if (d->records[i].kind == REC_WRITE)
+      simdisk_poke (d, d->records[i].block,
+		    before + d->records[i].block * d->block_size);
+  for (size_t i = 0; i < d->nrecords; i++)
+    if (d->records[i].kind == REC_WRITE && (i < epoch || rng_below (rng, 2)))
+      simdisk_poke (d, d->records[i].block, d->records[i].data);
+  simdisk_forget_records (d);
+  free (d->records);
+  d->records = rec.records;
+  d->nrecords = rec.nrecords;
+  d->room = rec.room;
+  free (before);
+}
+
 /* Recover with a crash at every write of the recovery, and in that one's
    recovery as well.  The image before recovery is as D->now; it is undone
    by the caller.  */
@@ -143,12 +185,7 @@ crash_in_recovery (struct at *s)
 		    copy.now + (size_t) b * d->block_size, d->block_size))
 	  simdisk_poke (d, b, copy.now + (size_t) b * d->block_size);
       for (int twice = 0; twice < 2; twice++)
-	{
-	  d->fail_io_after = (long) n;
-	  d->sticky = true;
-	  mfs_recover (d, &r);
-	  simdisk_no_faults (d);
-	}
+	cut_recovery (d, (long) n, &rng);
       recover_or_die (s, &r);
       judge_tree (s, "after a crash in recovery");
       c->again++;

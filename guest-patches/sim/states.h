@@ -56,6 +56,7 @@ uint32_t images_differ (const struct simdisk *a, const struct simdisk *b);
 
 /* A fresh image made by mke2fs, cached in SCRATCH.  */
 void make_image (struct simdisk *d, uint32_t bs, const char *scratch);
+void halve_log (struct simdisk *d);
 /* The directory for images: $ENGINE_SCRATCH or a new one.  */
 const char *scratch_dir (void);
 

@@ -23,6 +23,8 @@ one_seed (const struct options *o, uint64_t seed, struct campaign *total)
   struct journal_settings set = o->settings;
 
   make_image (&d, o->block_size, o->scratch);
+  if (o->small && seed % o->small == 0)
+    halve_log (&d);
   /* A clock that stands still and jumps back now and then: only what the
      engine does about it keeps commit times in order.  */
   d.time_ns = 1700000000u * (uint64_t) 1000000000u;
@@ -48,7 +50,7 @@ one_seed (const struct options *o, uint64_t seed, struct campaign *total)
       if (rng_below (&rng, 20) == 0)
 	d.time_ns -= 5000000000u;
       if (rng_below (&rng, 12) == 0)
-	CHECK (journal_checkpoint (fs.j, rng_below (&rng, 1000)) == 0,
+	CHECK (journal_checkpoint (fs.j, rng_below (&rng, 500)) == 0,
 	       "the checkpoint failed");
       if (rng_below (&rng, 60) == 0)
 	CHECK (journal_quiesce (fs.j) == 0, "quiesce failed");

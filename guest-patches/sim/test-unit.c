@@ -219,6 +219,16 @@ test_handles (void)
   unmount ();
 }
 
+/* The crash: nothing more reaches the disk.  */
+static void
+power_cut (void)
+{
+  d.fail_io_after = 0;
+  d.sticky = true;
+  mfs_unmount (&fs);
+  simdisk_no_faults (&d);
+}
+
 /* A block that is freed and used again in one transaction is not
    revoked.  */
 static void
@@ -246,14 +256,92 @@ test_revoke_cancel (void)
   journal_get_stats (fs.j, &st);
   CHECK (st.revokes_cancelled == 1 && st.revokes == 2, "%d revokes",
 	 (int) st.revokes);
-  d.fail_io_after = 0;
-  d.sticky = true;
-  mfs_unmount (&fs);
-  simdisk_no_faults (&d);
+  power_cut ();
   EXPECT (mfs_recover (&d, &r), 0);
   CHECK (r.revoked == 2 && d.now[3001 * 1024] == 0x22
 	 && d.now[3000 * 1024] == 0 && d.now[3002 * 1024] == 0,
 	 "%u revoked, %x", r.revoked, d.now[3001 * 1024]);
+  simdisk_free (&d);
+}
+
+/* A block that begins with the log's magic number, in a log with checksums
+   and in one without.  */
+static void
+test_escape (void)
+{
+  static const char *const presets[] = { "hurdle", "v3" };
+  static const unsigned char magic[4] = { 0xC0, 0x3B, 0x39, 0x98 };
+  for (int k = 0; k < 2; k++)
+    {
+      struct journal_handle *h;
+      struct journal_recovery r;
+      struct simdisk theirs;
+      unsigned char data[1024];
+
+      mount_with (presets[k], false);
+      EXPECT (journal_start (fs.j, 8, 0, &h), 0);
+      memset (data, 0x33, sizeof data);
+      EXPECT (journal_dirty_data (h, 3001, data), 0);
+      memcpy (data, magic, 4);
+      /* What follows looks like a commit block of this transaction.  */
+      jfmt_put32 (data + 4, JFMT_COMMIT);
+      jfmt_put32 (data + 8, 1);
+      EXPECT (journal_dirty_data (h, 3000, data), 0);
+      EXPECT (journal_dirty_data (h, 3002, data), 0);
+      EXPECT (journal_stop (h), 0);
+      EXPECT (journal_sync (fs.j), 0);
+      power_cut ();
+      simdisk_init (&theirs, d.block_size, d.blocks);
+      e2fsck_replay (&d, &theirs, o.scratch, false);
+      EXPECT (mfs_recover (&d, &r), 0);
+      CHECK (r.blocks == 3 && !r.corrupt
+	     && !memcmp (d.now + 3000 * 1024, data, 1024)
+	     && !memcmp (d.now + 3002 * 1024, data, 1024)
+	     && d.now[3001 * 1024] == 0x33, "%u blocks", r.blocks);
+      CHECK (images_differ (&d, &theirs) == 0, "e2fsck's replay differs");
+      simdisk_free (&theirs);
+      simdisk_free (&d);
+    }
+}
+
+/* Commit times never go back, whatever the clock does; the number of a
+   transaction that was cut off is not used again.  */
+static void
+test_sequence (void)
+{
+  struct journal_handle *h;
+  struct journal_recovery r;
+  unsigned char data[1024] = { 1 };
+  uint64_t last = 0;
+  unsigned commits = 0;
+
+  mount_with ("hurdle", false);
+  for (int k = 0; k < 3; k++)
+    {
+      d.time_ns = (uint64_t) (2000 - k * 100) * 1000000000u;
+      EXPECT (journal_start (fs.j, 8, 0, &h), 0);
+      EXPECT (journal_dirty_data (h, 3000, data), 0);
+      EXPECT (journal_stop (h), 0);
+      if (k == 2)
+	d.fail_io_after = 2;	/* The commit block.  */
+      int err = journal_sync (fs.j);
+      CHECK ((err != 0) == (k == 2), "commit %d: %d", k, err);
+    }
+  for (uint32_t b = 1; b < 1100; b++)
+    {
+      const unsigned char *p = d.now + b * 1024;
+      uint32_t type, tid;
+      if (!jfmt_is_header (p, &type, &tid) || type != JFMT_COMMIT)
+	continue;
+      CHECK (jfmt_commit_sec (p) >= last, "a commit time went back");
+      last = jfmt_commit_sec (p);
+      commits++;
+    }
+  CHECK (commits == 2 && last == 2000, "%u commits", commits);
+  power_cut ();
+  EXPECT (mfs_recover (&d, &r), 0);
+  CHECK (r.transactions == 2 && r.next_tid == r.first_tid + 3,
+	 "%u replayed, then %u", r.transactions, r.next_tid);
   simdisk_free (&d);
 }
 
@@ -528,6 +616,8 @@ main (int argc, char **argv)
   test_settings ();
   test_handles ();
   test_revoke_cancel ();
+  test_escape ();
+  test_sequence ();
   test_pages ();
   test_group_commit (false);
   test_group_commit (true);
