@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 void
 die (const char *fmt, ...)
@@ -220,6 +221,8 @@ simdisk_write (struct simdisk *d, uint64_t block, const void *buf)
 int
 simdisk_flush (struct simdisk *d)
 {
+  if (d->slow_us)
+    usleep (d->slow_us);
   pthread_mutex_lock (&d->lock);
   bool bad = io_fails (d);
   d->flushes++;
@@ -256,6 +259,8 @@ op_writev (void *ctx, uint64_t block, uint32_t count,
   CHECK (block < d->blocks && count <= d->blocks - block && count > 0,
 	 "write of %u blocks at %llu is beyond the disk", count,
 	 (unsigned long long) block);
+  if (d->slow_us)
+    usleep (d->slow_us);
   pthread_mutex_lock (&d->lock);
   bool bad = io_fails (d);
   uint64_t at = block;

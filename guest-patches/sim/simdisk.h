@@ -46,6 +46,7 @@ struct simdisk
   unsigned long io_calls, mem_calls, io_failed, mem_failed;
   unsigned long writes, flushes, reads;
   uint64_t bytes_written;
+  unsigned slow_us;		/* What a write or a flush takes.  */
   uint64_t time_ns;		/* A clock that only tests move; 0: real.  */
 
   /* What undo has to put back: a mode in which every block is saved before

@@ -332,7 +332,8 @@ void
 campaign_run (struct campaign *c)
 {
   struct at s = { .c = c };
-  struct rng rng = { c->seed * 77 + 5 };
+  struct rng rng = { c->seed * 77 + 5 }, pick = { c->seed };
+  size_t total = c->nrecords * (1 + c->subsets);
   uint32_t bs = c->disk->block_size;
   size_t epoch = 0;		/* First record since the last flush.  */
 
@@ -341,8 +342,6 @@ campaign_run (struct campaign *c)
     {
       const struct record *r = &c->records[i];
       s.record = i;
-      if (c->stop_after && c->states >= c->stop_after)
-	return;
       if (r->kind == REC_MARK)
 	{
 	  if (r->block & 1)
@@ -364,6 +363,8 @@ campaign_run (struct campaign *c)
 	{
 	  if (s.subset && r->kind == REC_FLUSH)
 	    break;
+	  if (c->about && rng_below (&pick, (uint32_t) total) >= c->about)
+	    continue;
 	  simdisk_undo_begin (c->disk);
 	  if (s.subset)
 	    apply_subset (&s, epoch, &rng);

@@ -24,7 +24,7 @@ struct campaign
   const char *(*judge_more) (void *arg, size_t record);
   void *judge_arg;
   const char *scratch;		/* Directory for images.  */
-  size_t stop_after;		/* States; 0: all.  */
+  size_t about;			/* Judge about so many; 0: all.  */
 
   /* Results.  */
   unsigned long states, replayed, blocks, revoked, e2fsck_runs, again,

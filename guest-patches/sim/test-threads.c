@@ -256,6 +256,9 @@ actor_main (void *arg)
 	durable_op (a);
       if (rng_below (&r, 40) == 0)
 	must (mfs_sync (a->fs), "sync", a->n);
+      /* Write all home while others commit.  */
+      if (rng_below (&r, 30) == 0)
+	must (journal_checkpoint (a->fs->j, UINT32_MAX), "checkpoint", a->n);
     }
   return NULL;
 }
@@ -379,8 +382,11 @@ main (int argc, char **argv)
   simdisk_init (&start, d.block_size, d.blocks);
   memcpy (start.now, d.now, d.blocks * d.block_size);
   d.recording = true;
+  /* So that commits, checkpoints and operations overlap.  */
+  d.slow_us = 100;
   run_threads (&fs, &o);
   d.recording = false;
+  d.slow_us = 0;
   journal_get_stats (fs.j, &st);
   CHECK (st.late_access == 0, "%llu blocks changed unannounced",
 	 (unsigned long long) st.late_access);
@@ -391,7 +397,7 @@ main (int argc, char **argv)
   struct found found = { .o = &o, .d = &start };
   struct campaign c = {
     .disk = &start, .records = d.records, .nrecords = d.nrecords,
-    .seed = o.seed, .subsets = o.subsets, .stop_after = o.states,
+    .seed = o.seed, .subsets = o.subsets, .about = o.states,
     .e2fsck_every = o.e2fsck_every, .judge_more = judge_more,
     .judge_arg = &found, .scratch = o.scratch
   };

@@ -32,6 +32,7 @@ def engine() -> Path:
         "test-crash seed=1000 seeds=2 bs=4096",
         "test-crash seed=2000 seeds=2 preset=v2 set.revoke=on",
         "test-crash seed=2100 seeds=2 preset=v4 set.revoke=on",
+        "test-wrap seeds=2 ops=16",
         "test-fault seeds=8",
         "test-format seeds=4",
         "test-threads states=1500",
