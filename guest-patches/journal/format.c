@@ -17,6 +17,9 @@
 static uint32_t crc32c_table[8][256];
 static uint32_t crc32_be_table[256];
 static bool tables_ready;
+#if defined __x86_64__ && defined __GNUC__
+static bool has_instruction;
+#endif
 
 static void
 make_tables (void)
@@ -38,6 +41,9 @@ make_tables (void)
     for (int t = 1; t < 8; t++)
       crc32c_table[t][i] = crc32c_table[t - 1][i] >> 8
 	^ crc32c_table[0][crc32c_table[t - 1][i] & 0xff];
+#if defined __x86_64__ && defined __GNUC__
+  has_instruction = __builtin_cpu_supports ("sse4.2");
+#endif
   tables_ready = true;
 }
 
@@ -49,7 +55,7 @@ get32le (const unsigned char *p)
 }
 
 uint32_t
-jfmt_crc32c (uint32_t crc, const void *buf, size_t len)
+jfmt_crc32c_table (uint32_t crc, const void *buf, size_t len)
 {
   const unsigned char *p = buf;
   uint32_t (*t)[256] = crc32c_table;
@@ -65,6 +71,38 @@ jfmt_crc32c (uint32_t crc, const void *buf, size_t len)
   while (len--)
     crc = crc >> 8 ^ t[0][(crc ^ *p++) & 0xff];
   return crc;
+}
+
+/* Processors have an instruction for this very sum, about six times as fast
+   as the tables.  */
+#if defined __x86_64__ && defined __GNUC__
+__attribute__ ((target ("sse4.2")))
+static uint32_t
+crc32c_instruction (uint32_t crc, const unsigned char *p, size_t len)
+{
+  uint64_t c = crc, v;
+
+  for (; len >= 8; len -= 8, p += 8)
+    {
+      memcpy (&v, p, 8);
+      c = __builtin_ia32_crc32di (c, v);
+    }
+  crc = (uint32_t) c;
+  while (len--)
+    crc = __builtin_ia32_crc32qi (crc, *p++);
+  return crc;
+}
+#endif
+
+uint32_t
+jfmt_crc32c (uint32_t crc, const void *buf, size_t len)
+{
+  make_tables ();
+#if defined __x86_64__ && defined __GNUC__
+  if (has_instruction)
+    return crc32c_instruction (crc, buf, len);
+#endif
+  return jfmt_crc32c_table (crc, buf, len);
 }
 
 uint32_t

@@ -137,6 +137,8 @@ struct jfmt_tag
 };
 
 uint32_t jfmt_crc32c (uint32_t crc, const void *buf, size_t len);
+/* The same without help from the processor.  */
+uint32_t jfmt_crc32c_table (uint32_t crc, const void *buf, size_t len);
 uint32_t jfmt_crc32_be (uint32_t crc, const void *buf, size_t len);
 
 /* True if a superblock of version 1 or 2 was read from the JFMT_SB_BYTES at

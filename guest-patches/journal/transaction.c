@@ -440,7 +440,9 @@ journal_restart (struct journal_handle *h, unsigned credits,
   h->sync = false;
   leave (h);
   struct jtxn *t = NULL;
+  h->depth = 0;			/* Joining may have to lead a commit.  */
   int err = join (j, credits, revokes, &t);
+  h->depth = 1;
   if (!err)
     enter (h, t, credits, revokes);
   else

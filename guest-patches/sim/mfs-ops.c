@@ -35,6 +35,8 @@ start (struct mfs *fs, struct journal_handle **h)
 {
   int err = journal_start (fs->j, CREDITS, REVOKES, h);
   mfs_changed = mfs_sync_failed = false;
+  if (mfs_trace)
+    mfs_trace (MFS_TRACE_START);
   if (!err)
     lockorder_acquire ("handle");
   return err;
@@ -45,6 +47,8 @@ stop (struct mfs *fs, struct journal_handle *h, bool sync, int err)
 {
   if (err && mfs_changed && !fs->aborted)
     journal_abort (fs->j, err, "an operation was cut off in the middle");
+  if (mfs_trace)
+    mfs_trace (MFS_TRACE_STOP);
   if (sync && !err)
     journal_set_sync (h);
   lockorder_release ("handle");

@@ -10,6 +10,7 @@
 #include "mfs.h"
 
 _Thread_local bool mfs_changed, mfs_sync_failed;
+void (*mfs_trace) (uint32_t event);
 
 static void
 rdlock (struct page *p)
@@ -170,6 +171,8 @@ page_meta_write (struct mfs *fs, struct journal_handle *h, uint32_t block,
   unlock (p);
   mfs_changed = true;
   page_pressure (fs);
+  if (mfs_trace)
+    mfs_trace (block);
   return journal_dirty (h, block);
 }
 
@@ -188,6 +191,8 @@ page_meta_new (struct mfs *fs, struct journal_handle *h, uint32_t block)
   p->present = p->dirty = p->meta = true;
   unlock (p);
   mfs_changed = true;
+  if (mfs_trace)
+    mfs_trace (block);
   return journal_dirty (h, block);
 }
 

@@ -121,6 +121,11 @@ int mfs_recover (struct simdisk *d, struct journal_recovery *result);
 void mfs_params (struct journal_params *p, struct simdisk *d,
 		 struct journal_extent *log, unsigned max);
 
+/* If set, called for each start, dirty call (its block) and stop.  */
+#define MFS_TRACE_START (UINT32_MAX - 1)
+#define MFS_TRACE_STOP UINT32_MAX
+extern void (*mfs_trace) (uint32_t event);
+
 /* Has the operation of this thread changed anything yet?  If it fails after
    that, half of it is in the transaction, and all that a file system can do
    is to give up.  */

@@ -49,8 +49,8 @@ def read_mutants(path: Path) -> list[Mutant]:
         parsed = []
         for part in ("\n" + rest).split("\n--- ")[1:]:
             file, _, text = part.partition("\n")
-            old, _, new = text.partition("\n+++\n")
-            parsed.append((file.strip(), old, new.rstrip("\n")))
+            old, _, new = text.partition("\n+++")
+            parsed.append((file.strip(), old, new.strip("\n")))
         if not parsed:
             raise SystemExit(f"{path}: {name}: no edit")
         mutants.append(Mutant(name.strip(), tuple(parsed)))

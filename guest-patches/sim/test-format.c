@@ -237,7 +237,7 @@ foreign_log (const struct options *o, unsigned version, bool revoke,
   snprintf (script, sizeof script,
 	    "%s\njw -b 2000,2001,2002,3000,3001 data\njw -b 2100 data\n"
 	    "%s%s"
-	    "jw -b 2000-2040 data\njw %s -b 2002,2200 data\njc\n", open,
+	    "jw -b 2600,2601 -r 2601 data\njw -b 2000-2040 data\njw %s -b 2002,2200 data\njc\n", open,
 	    revoke ? "jw -r 2001,3000\n" : "",
 	    revoke ? "jw -b 3000 data\n" : "", commit ? "" : "-c");
   debugfs_script (&d, script, o->scratch);

@@ -92,6 +92,15 @@ test_format (void)
   /* Check values of the two sums for "123456789", without inversions.  */
   uint32_t c = jfmt_crc32c (~0u, "123456789", 9);
   CHECK (~c == 0xE3069283u, "crc32c is %x", ~c);
+  struct rng r = { 3 };
+  unsigned char text[300];
+  for (uint32_t n = 0; n < 290; n++)
+    {
+      for (size_t k = 0; k < sizeof text; k++)
+	text[k] = (unsigned char) rng_next (&r);
+      CHECK (jfmt_crc32c (n, text + n % 9, n)
+	     == jfmt_crc32c_table (n, text + n % 9, n), "crc32c of %u", n);
+    }
   c = jfmt_crc32_be (~0u, "123456789", 9);
   CHECK (~c == 0xFC891918u, "crc32_be is %x", ~c);
   for (unsigned f = 0; f < 8; f++)
@@ -212,9 +221,19 @@ test_handles (void)
   journal_tid_t tid = journal_handle_tid (h);
   CHECK (tid == journal_running_tid (fs.j), "tid");
   EXPECT (journal_restart (h, 4, 0), 0);
+  /* A restart may have to commit what it left.  */
+  for (uint32_t b = 3200; b < 3600; b += 50)
+    {
+      EXPECT (journal_restart (h, 50, 0), 0);
+      for (uint32_t k = 0; k < 50; k++)
+	EXPECT (journal_access (h, b + k), 0);
+    }
+  CHECK (journal_handle_tid (h) > tid, "all in one transaction");
   EXPECT (journal_stop (h), 0);
   EXPECT (journal_force (fs.j, tid), 0);
   CHECK (!journal_busy (fs.j, 3100), "busy after the commit");
+  tid = journal_running_tid (fs.j);
+  EXPECT (journal_sync (fs.j), 0);
   CHECK (journal_running_tid (fs.j) == tid + 1, "tid after the commit");
   unmount ();
 }
@@ -290,6 +309,15 @@ test_escape (void)
       EXPECT (journal_dirty_data (h, 3002, data), 0);
       EXPECT (journal_stop (h), 0);
       EXPECT (journal_sync (fs.j), 0);
+      /* In the log, only headers look like headers.  */
+      struct journal_extent log[64];
+      unsigned ne = journal_extents (d.now, &fs.g, log, 64), headers = 0;
+      for (unsigned e = 0; e < ne; e++)
+	for (uint32_t b = 0; b < log[e].count; b++)
+	  headers += jfmt_get32 (d.now + (log[e].disk_block + b) * 1024)
+	    == JFMT_MAGIC;
+      CHECK (headers == 3, "%u blocks of the log look like headers",
+	     headers);
       power_cut ();
       simdisk_init (&theirs, d.block_size, d.blocks);
       e2fsck_replay (&d, &theirs, o.scratch, false);
