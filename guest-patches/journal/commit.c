@@ -129,6 +129,8 @@ write_out (struct journal *j, struct jtxn *t, bool empty)
   int err;
 
   t->data_err = jordered_write (j, t);
+  if (t->data_err && j->set.data_abort)
+    return t->data_err;
   if (empty)
     /* Nothing for the log; who waits still wants the data durable.  */
     return t->wanted ? j->ops->flush (j->ctx) : 0;

@@ -120,6 +120,7 @@ struct journal_settings
   bool revoke;			/* Write revoke records.  */
   bool bits64;			/* Write 64-bit tags.  */
   bool front;			/* Look up without the lock (slab only).  */
+  bool data_abort;		/* Give up if ordered data fails.  */
   bool stub;			/* Dirty calls return at once.  */
   bool stats;			/* Count cycles.  */
   bool daemons;			/* Commit and checkpoint in own threads.  */

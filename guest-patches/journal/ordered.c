@@ -91,8 +91,10 @@ journal_unorder (struct journal_handle *h, uint64_t object, uint64_t first)
   junlock (j);
 }
 
-/* Called by the commit, without the lock.  An error is for those who wait
-   for this commit; the metadata is sound without the data.  */
+/* Called by the commit, without the lock.  With data-err=report an error is
+   for those who wait for this commit: the metadata is sound without the
+   data, but the blocks that could not be written show what was in them.
+   With data-err=abort the transaction does not get to the log.  */
 int
 jordered_write (struct journal *j, struct jtxn *t)
 {

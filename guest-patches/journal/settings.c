@@ -88,6 +88,9 @@ static const struct choice csum_choices[] = {
   { "v3", JOURNAL_CSUM_V3 }, { "v2", JOURNAL_CSUM_V2 },
   { "v1", JOURNAL_CSUM_V1 }, { "none", JOURNAL_CSUM_NONE }, { NULL, 0 }
 };
+static const struct choice data_choices[] = {
+  { "abort", true }, { "report", false }, { NULL, 0 }
+};
 static const struct choice bool_choices[] = {
   { "on", true }, { "off", false }, { "1", true }, { "0", false },
   { NULL, 0 }
@@ -133,6 +136,8 @@ journal_setting (struct journal_settings *s, const char *text)
     s->bits64 = v;
   else if (!strcmp (name, "front") && choose (bool_choices, value, &v))
     s->front = v;
+  else if (!strcmp (name, "data-err") && choose (data_choices, value, &v))
+    s->data_abort = v;
   else if (!strcmp (name, "stub") && choose (bool_choices, value, &v))
     s->stub = v;
   else if (!strcmp (name, "stats") && choose (bool_choices, value, &v))

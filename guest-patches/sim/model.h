@@ -52,6 +52,7 @@ struct scenario
   struct model m;
   struct rng rng;
   uint32_t ops;			/* Done so far.  */
+  uint32_t first;		/* Durable before the record began.  */
   uint64_t *digests;		/* After each operation.  */
   struct ack *acks;
   size_t nacks, acks_room;

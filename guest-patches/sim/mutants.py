@@ -26,7 +26,7 @@ JOURNAL = HERE.parent / "journal"
 BATTERY = [
     ["test-unit"],
     ["test-crash", "seeds=6", "subsets=3", "e2fsck=300"],
-    ["test-fault", "seeds=3", "ops=16"],
+    ["test-fault", "seeds=5", "ops=20"],
     ["test-threads", "states=600", "set.daemons=on", "e2fsck=0"],
     ["test-threads", "states=600", "e2fsck=0", "seed=3"],
     ["test-wrap", "seeds=2", "ops=24", "subsets=3", "e2fsck=0"],

@@ -45,6 +45,7 @@ options_parse (struct options *o, int argc, char **argv)
   o->mount_every = 40;
   journal_preset (&o->settings, "hurdle");
   o->settings.daemons = false;
+  o->settings.data_abort = true;
   for (int i = 1; i < argc; i++)
     {
       const char *a = argv[i];
@@ -76,10 +77,11 @@ options_parse (struct options *o, int argc, char **argv)
 	o->mount_every = (unsigned) v;
       else if (!strncmp (a, "preset=", 7))
 	{
-	  bool daemons = o->settings.daemons;
+	  struct journal_settings old = o->settings;
 	  CHECK (journal_preset (&o->settings, a + 7) == 0, "%s: no such"
 		 " preset", a);
-	  o->settings.daemons = daemons;
+	  o->settings.daemons = old.daemons;
+	  o->settings.data_abort = old.data_abort;
 	  snprintf (o->preset, sizeof o->preset, "%s", a + 7);
 	}
       else if (!strncmp (a, "set.", 4))

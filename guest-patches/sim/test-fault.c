@@ -73,6 +73,38 @@ last_marks (const struct simdisk *d, uint32_t *durable)
       }
 }
 
+/* The power fails right after the fault: of what no flush that succeeded
+   covers, some is not on the medium.  What was acknowledged has to be.  */
+static void
+check_power_cut (const struct simdisk *base, const struct simdisk *d,
+		 const struct scenario *s, uint64_t seed, const char *when)
+{
+  uint32_t durable = 0;
+  size_t epoch = 0;
+  struct rng rng = { seed };
+
+  last_marks (d, &durable);
+  for (size_t i = 0; i < d->nrecords; i++)
+    if (d->records[i].kind == REC_FLUSH)
+      epoch = i;
+  for (int k = 0; k < 3; k++)
+    {
+      struct simdisk c;
+      struct journal_recovery r;
+      simdisk_init (&c, base->block_size, base->blocks);
+      memcpy (c.now, base->now, c.blocks * c.block_size);
+      /* All of it, and two subsets.  */
+      for (size_t i = 0; i < d->nrecords; i++)
+	if (d->records[i].kind == REC_WRITE
+	    && (i < epoch || k == 0 || rng_below (&rng, 2)))
+	  simdisk_poke (&c, d->records[i].block, d->records[i].data);
+      CHECK (mfs_recover (&c, &r) == 0 && !r.corrupt,
+	     "%s, power cut: no recovery", when);
+      check_tree (&c, s, durable ? durable : s->first, s->ops, when);
+      simdisk_free (&c);
+    }
+}
+
 /* Run the scenario with the N-th call failing.  Returns whether any did.  */
 static bool
 one_run (const struct options *o, const struct simdisk *base,
@@ -85,6 +117,7 @@ one_run (const struct options *o, const struct simdisk *base,
   struct journal_recovery r;
   char when[80];
   uint32_t durable = before->ops;
+  bool cut = false;
 
   snprintf (when, sizeof when, "seed %llu, %s %ld",
 	    (unsigned long long) seed, fault_name[fault], n);
@@ -97,7 +130,7 @@ one_run (const struct options *o, const struct simdisk *base,
   int err = mfs_mount (&fs, &d, &o->settings, seed);
   scenario_init (&s, &d, &fs, seed + 1, before->ops + o->ops);
   s.m = before->m;
-  s.ops = before->ops;
+  s.ops = s.first = before->ops;
   memcpy (s.digests, before->digests,
 	  (before->ops + 1) * sizeof *s.digests);
   s.expect_errors = true;
@@ -111,6 +144,12 @@ one_run (const struct options *o, const struct simdisk *base,
 	{
 	  int e = scenario_step (&s);
 	  t->clean_failures += e && !fs.aborted;
+	  if ((d.io_failed || d.mem_failed) && !cut)
+	    {
+	      cut = true;
+	      check_power_cut (base, &d, &s, seed + (uint64_t) n, when);
+	      d.fs = &fs;
+	    }
 	  if (i % 8 == 7 && !fs.aborted)
 	    journal_checkpoint (fs.j, 700 + i);
 	  if (i == o->ops / 2 && !fs.aborted)

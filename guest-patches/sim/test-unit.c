@@ -405,6 +405,58 @@ test_pages (void)
   unmount ();
 }
 
+/* A change after the content was given is not lost, nor is one that was
+   given after a change.  */
+static void
+test_given (void)
+{
+  struct journal_handle *h;
+  struct journal_recovery r;
+  unsigned char given[1024], byte = 5;
+
+  mount_with ("hurdle", false);
+  memset (given, 4, sizeof given);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3000, given), 0);
+  EXPECT (page_meta_write (&fs, h, 3000, 100, &byte, 1), 0);
+  EXPECT (page_meta_write (&fs, h, 3001, 100, &byte, 1), 0);
+  EXPECT (journal_dirty_data (h, 3001, given), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  power_cut ();
+  EXPECT (mfs_recover (&d, &r), 0);
+  CHECK (d.now[3000 * 1024 + 100] == 5 && d.now[3000 * 1024 + 101] == 0
+	 && d.now[3001 * 1024 + 100] == 4 && d.now[3001 * 1024] == 4,
+	 "the last of two changes is not the one in the log");
+  simdisk_free (&d);
+}
+
+/* File data that could not be written: an error for who waits, once, or
+   the end, as the setting says.  */
+static void
+test_data_error (bool give_up)
+{
+  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
+  uint32_t ino;
+
+  mount_with ("hurdle", false);
+  EXPECT (journal_setting (&fs.j->set, give_up ? "data-err=abort"
+			   : "data-err=report"), 0);
+  EXPECT (mfs_create (&fs, &a, &ino), 0);
+  EXPECT (mfs_sync (&fs), 0);
+  a.dir = ino;
+  a.offset = 0;
+  a.length = 2;
+  EXPECT (mfs_write (&fs, &a, 1), 0);
+  d.fail_io_after = 0;
+  EXPECT (journal_sync (fs.j), EIO);
+  CHECK ((journal_error (fs.j) != 0) == give_up, "give up");
+  if (!give_up)
+    EXPECT (mfs_sync (&fs), 0);
+  EXPECT (mfs_unmount (&fs), give_up ? EROFS : 0);
+  simdisk_free (&d);
+}
+
 struct waiter
 {
   pthread_t thread;
@@ -647,6 +699,9 @@ main (int argc, char **argv)
   test_escape ();
   test_sequence ();
   test_pages ();
+  test_given ();
+  test_data_error (false);
+  test_data_error (true);
   test_group_commit (false);
   test_group_commit (true);
   test_interval ();
