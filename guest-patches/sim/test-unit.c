@@ -457,6 +457,50 @@ test_data_error (bool give_up)
   simdisk_free (&d);
 }
 
+static int
+no_copy (void *arg, uint64_t block, void *buf)
+{
+  (void) arg;
+  (void) block;
+  (void) buf;
+  return EIO;
+}
+
+/* A block that cannot be copied ends it, and then every call says so; what
+   was committed is still read from the journal.  */
+static void
+test_abort (const char *preset)
+{
+  struct journal_handle *h;
+  struct journal_recovery r;
+  unsigned char buf[1024], byte = 6;
+
+  mount_with (preset, false);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (page_meta_write (&fs, h, 3000, 9, &byte, 1), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (page_meta_write (&fs, h, 3001, 9, &byte, 1), 0);
+  d.copy_block = no_copy;
+  int err = journal_stop (h);
+  if (!err)
+    err = journal_sync (fs.j);
+  CHECK (err != 0 && journal_error (fs.j) == EIO && fs.aborted == EIO,
+	 "%s: %d, %d", preset, err, journal_error (fs.j));
+  EXPECT (journal_start (fs.j, 4, 0, &h), EROFS);
+  EXPECT (journal_start_worker (fs.j, NULL, 4, 0, &h), EROFS);
+  EXPECT (journal_sync (fs.j), EIO);
+  EXPECT (journal_checkpoint (fs.j, 5000), EROFS);
+  CHECK (journal_read (fs.j, 3000, buf) && buf[9] == 6, "read");
+  EXPECT (mfs_unmount (&fs), EROFS);
+  EXPECT (mfs_recover (&d, &r), 0);
+  CHECK (r.log_errno == EIO && r.transactions == 1
+	 && d.now[3000 * 1024 + 9] == 6 && d.now[3001 * 1024 + 9] == 0,
+	 "recovery after an abort");
+  simdisk_free (&d);
+}
+
 struct waiter
 {
   pthread_t thread;
@@ -700,6 +744,8 @@ main (int argc, char **argv)
   test_sequence ();
   test_pages ();
   test_given ();
+  test_abort ("hurdle");
+  test_abort ("v4");
   test_data_error (false);
   test_data_error (true);
   test_group_commit (false);
