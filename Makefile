@@ -16,12 +16,13 @@ BUDGET_PURE := 20
 BUDGET_TOOLS := 120
 BUDGET_GUEST := 300
 
-# A Hurd guest that is in the cache already is the better demo.  Looked up without hurdle, so that
-# the first line can say what will run before anything is set up.
+# A Hurd guest that is in the cache already, and has a recipe here, is the better demo.  Looked up
+# without hurdle, so that the first line can say what will run before anything is set up.
 CACHE := $$( [ -n "$$HURDLE_CACHE" ] && echo "$$HURDLE_CACHE" \
              || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/hurdle" )
 HURD = $$( for each in "$(CACHE)"/images/hurd-*/*/manifest.json; do \
-               [ -e "$$each" ] && basename "$$(dirname "$$(dirname "$$each")")"; \
+               name=$$(basename "$$(dirname "$$(dirname "$$each")")"); \
+               [ -e "$$each" ] && [ -e "vm-images/$$name.yaml" ] && echo "$$name"; \
            done | head -n 1 )
 
 export DEBIAN_FRONTEND := noninteractive
