@@ -65,7 +65,7 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for report and evidence [out/SCENARIO-GUEST]."),
+        typer.Option(metavar="DIR", help="Folder for report and evidence; else out/SCENARIO-GUEST."),
     ] = None,
     accel: Annotated[
         str | None, typer.Option(metavar="auto|kvm|tcg", help="Instead of the recipe's.")
