@@ -33,7 +33,9 @@ _KNOWN = FLUSH | FUA | DISCARD | MARK
 _DEFAULT_SECTOR = 512
 _MAX_SECTOR = 16 << 20  # QEMU refuses larger ones
 _GUESSES = (512, 4096)
-_PATIENCE = 0.5  # s; an entry takes QEMU well below a millisecond
+# s.  An entry takes QEMU well below a millisecond, unless the host's disk stalls: a count that gave
+# up too early would call an operation acknowledged before all that it wrote.
+_PATIENCE = 5.0
 _POLL = 0.002  # s
 _ANY_SIZE = 1 << 62  # bytes; the bound where the disk's size is not known
 
