@@ -13,6 +13,7 @@ from rich.table import Table
 
 from harness import __version__
 from harness.cli_image import image_app
+from harness.cli_variants import variants_app
 from harness.config import load, parse_overrides
 from harness.errors import GuestError, HurdleError, UsageError
 from harness.images.recipe import load_recipe
@@ -42,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(image_app, name="image")
+app.add_typer(variants_app, name="variants")
 
 GuestOption = Annotated[
     str,
@@ -65,7 +67,7 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for report and evidence; else out/SCENARIO-GUEST."),
+        typer.Option(metavar="DIR", help="Folder of the results; else out/SCENARIO-GUEST."),
     ] = None,
     accel: Annotated[
         str | None, typer.Option(metavar="auto|kvm|tcg", help="Instead of the recipe's.")
