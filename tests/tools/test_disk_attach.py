@@ -216,7 +216,8 @@ with RunDir(Path(sys.argv[1])) as rundir, attached(Path(sys.argv[2]), "raw", run
 def test_the_next_start_unmounts_what_a_killed_run_left(tmp_path: Path) -> None:
     image = make(tmp_path / "disk.raw")
     argv = [sys.executable, "-c", _VICTIM, str(tmp_path / "out"), str(image)]
-    environment = {**os.environ, "HURDLE_SCRATCH": "/tmp/hurdle-test-attach"}
+    base = tmp_path / "base"
+    environment = {**os.environ, "HURDLE_SCRATCH": str(base)}
     victim = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment)
     assert victim.stdout is not None
     scratch = victim.stdout.readline().strip()
@@ -224,9 +225,9 @@ def test_the_next_start_unmounts_what_a_killed_run_left(tmp_path: Path) -> None:
     victim.wait()
     victim.stdout.close()
     deadline = time.monotonic() + 10
-    reap(Path("/tmp/hurdle-test-attach"))
+    reap(base)
     while Path(scratch).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-        reap(Path("/tmp/hurdle-test-attach"))
+        reap(base)
     assert scratch not in Path("/proc/self/mounts").read_text()
     assert not Path(scratch).exists()
