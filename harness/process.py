@@ -24,6 +24,7 @@ from harness.signals import held
 from harness.tools import PACKAGES, tool
 
 _TAIL_LINES = 30
+_DEATH_SECONDS = 30.0  # a killed QEMU is gone after 10 ms
 _KILL_SECONDS = 60.0  # the end after SIGKILL takes milliseconds, unless a disk or mount hangs
 
 

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.guest.support import Run, own
@@ -92,6 +94,51 @@ def test_a_guest_that_breaks_in_the_workload(
     assert {e["verdict"] for e in run.events() if e["kind"] == "verdict"} == {"INFRA"}
     assert (run.out / "logs").is_dir()
     assert (run.out / "report.html").exists()
+    assert_clean(run)
+
+
+# PTRACE_SEIZE and PTRACE_INTERRUPT stop one thread where signals stop all.  The tracer is a process
+# of its own since it has to collect the thread when QEMU is killed: until then the kernel keeps it.
+_TRACER = """
+import ctypes, os, sys
+thread = int(sys.argv[1])
+ptrace = ctypes.CDLL(None).ptrace
+stopped = ptrace(0x4206, thread, None, None) == 0 and ptrace(0x4207, thread, None, None) == 0
+print("stopped" if stopped else "refused", flush=True)
+while stopped and not os.WIFSIGNALED(os.waitpid(thread, 0x40000000)[1]):
+    pass
+"""
+
+
+@contextmanager
+def halted_processor(qemu: psutil.Process) -> Iterator[None]:
+    """Stop the thread that is the guest's processor; QEMU's main loop goes on answering.
+
+    Under TCG it is the thread that has used most of the time.
+    """
+    threads = [t for t in qemu.threads() if t.id != qemu.pid]
+    processor = max(threads, key=lambda t: t.user_time)
+    argv = [sys.executable, "-c", _TRACER, str(processor.id)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stdout is not None
+            if tracer.stdout.readline() != "stopped\n":
+                pytest.skip("ptrace of QEMU is not allowed here; run the tests as root")
+            yield
+        finally:
+            tracer.kill()
+
+
+def test_a_hang_in_sync(control: str, hurdle_run: Callable[..., Run], tmp_path: Path) -> None:
+    steps = ("mkdir: a", "after: 3s", "sync: {within: 5s}")
+    run = hurdle_run(own(tmp_path, *steps), control, "--variant", "ext3")
+    run.until(phase("wait"))
+    (qemu,) = (p for p in run.helpers() if "qemu-system" in p.name())
+    with halted_processor(qemu):
+        code, output = run.finish(timeout=60)
+    assert code == 4, output
+    assert "sync" in output
+    assert "QEMU itself answers" in output
     assert_clean(run)
 
 
