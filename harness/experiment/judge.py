@@ -110,7 +110,8 @@ def _judge_killed(context: Context, evidence: Evidence, found: _Log) -> None:
     """The live kill, looked at through qemu-nbd as a person would attach it."""
     scenario, rundir = context.request.scenario, context.rundir
     state = _state_context(scenario, evidence, found, CrashModel.KILL, None)
-    with attached(evidence.killed, "raw", rundir) as disk:
+    # Number 0: it has no partitions, and its superblock may be what the crash destroyed.
+    with attached(evidence.killed, "raw", rundir, partition=0) as disk:
         context.note(f"{evidence.killed.name} attached by {disk.method}", variant=evidence.variant)
         report = judge_state(disk.path, state, rundir.scratch, journal=found.journal)
         if found.journal is not None:
