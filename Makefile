@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 # What the programs in harness/tools.py come from, Python, a C compiler for the journal's tests, and
 # the certificates without which pip reaches nothing.
-PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc libc6-dev libnbd-bin \
+PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git libc6-dev libnbd-bin \
             patch python3 python3-venv qemu-system-common qemu-system-x86 qemu-utils util-linux
 
 # Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.

@@ -66,6 +66,8 @@ REQUIREMENTS = (
     Requirement("nbdfuse", (1, 6), "an export is attached by it"),
     Requirement("fusermount3", (3, 0), "unmounts without root"),
     Requirement("dpkg-deb", (1, 19), "unpacks the control's packages"),
+    Requirement("spatch", (1, 1), "its report of parse errors is read as 1.1 words it"),
+    Requirement("git", (2, 28), "--initial-branch"),
     Requirement("apt-get", (2, 1), "reports every failed download"),
 )
 

@@ -17,6 +17,7 @@ PACKAGES = {
     "dumpe2fs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
     "fusermount3": "fuse3",
+    "git": "git",
     "mke2fs": "e2fsprogs",
     "nbdfuse": "libnbd-bin",
     "qemu-img": "qemu-utils",
@@ -27,6 +28,7 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
     "sfdisk": "fdisk",
+    "spatch": "coccinelle",
     "tune2fs": "e2fsprogs",
 }
 
