@@ -56,10 +56,16 @@ def held() -> Iterator[None]:
             raise stop
 
 
+def _ignored(signum: signal.Signals) -> bool:
+    """Whether nohup(1) started us.  (A shell's `&` ignores SIGINT, which is meant all the same.)"""
+    return signum is signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN
+
+
 @contextmanager
 def stopping() -> Iterator[None]:
     """Within the block the first of these signals raises `Stopped`, and later ones are ignored."""
-    before = {each: signal.signal(each, _raise) for each in _WANTED}
+    wanted = [each for each in _WANTED if not _ignored(each)]
+    before = {each: signal.signal(each, _raise) for each in wanted}
     try:
         yield
     finally:

@@ -47,3 +47,13 @@ def test_a_signal_while_a_service_is_ended_leaves_none(tmp_path: Path) -> None:
         child = psutil.Process(service.pid)
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
     assert not child.is_running()
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
