@@ -14,7 +14,7 @@ _BLANK = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n]
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 _CONDITION = re.compile(r"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)")
 _DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+(?P<name>\w+)")
-_TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|[(){}]")
+_TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|[(){};]")
 _KEYWORDS = frozenset(
     (
         "__asm__",
@@ -68,6 +68,16 @@ class Call:
     function: str
 
 
+@dataclass(frozen=True)
+class Function:
+    """A function's definition: the lines of its name, of its opening and of its closing brace."""
+
+    name: str
+    line: int
+    opened: int
+    last: int
+
+
 def blanked(text: str) -> str:
     """`text` with comments, strings and `#if 0` as spaces; lines keep their numbers."""
     plain = _BLANK.sub(lambda m: _spaces(m.group()), text)
@@ -114,8 +124,13 @@ def calls(text: str, wanted: Collection[str]) -> tuple[Call, ...]:
             line = text.count("\n", 0, directive.start()) + 1
             body = " " * define.end() + directive.group()[define.end() :]
             found += _macro_calls(body, wanted, define["name"], line)
-    found += _function_calls(_DIRECTIVE.sub(lambda m: _spaces(m.group()), text), wanted)
+    found += _walk(text, wanted)[0]
     return tuple(sorted(found, key=lambda call: call.line))
+
+
+def functions(text: str) -> tuple[Function, ...]:
+    """The functions that a C file defines, in order."""
+    return tuple(_walk(blanked(text), ())[1])
 
 
 def _macro_calls(body: str, wanted: Collection[str], macro: str, line: int) -> list[Call]:
@@ -126,29 +141,31 @@ def _macro_calls(body: str, wanted: Collection[str], macro: str, line: int) -> l
     ]
 
 
-def _function_calls(text: str, wanted: Collection[str]) -> list[Call]:
-    found = []
-    braces = parens = 0
-    previous = candidate = outer = function = ""
-    line = previous_line = 1
-    counted = 0
+def _walk(text: str, wanted: Collection[str]) -> tuple[list[Call], list[Function]]:
+    """The calls in functions of a blanked text, and its functions."""
+    text = _DIRECTIVE.sub(lambda m: _spaces(m.group()), text)
+    found: list[Call] = []
+    defined: list[Function] = []
+    braces = parens = opened = 0
+    nothing = ("", 0)  # an identifier and its line
+    previous = outer = candidate = function = nothing
+    line, counted = 1, 0
     for token in _TOKEN.finditer(text):
         word = token.group()
         line += text.count("\n", counted, token.start())
         counted = token.start()
         if word == "(":
-            if braces and previous in wanted:
-                found.append(Call(previous, previous_line, function))
-            if not parens:
-                outer = previous
+            if braces and previous[0] in wanted:
+                found.append(Call(*previous, function[0]))
+            outer = outer if parens else previous
             parens += 1
-        elif word == ")":
-            parens = max(0, parens - 1)
-            if not braces and not parens and outer not in _KEYWORDS:
-                candidate = outer
+        elif word in (")", ";"):
+            parens = max(0, parens - (word == ")"))
+            if not braces and not parens:
+                candidate = _head(word, previous, outer, candidate)
         elif word == "{":
             if not braces:
-                function, parens = candidate, 0
+                function, parens, opened = candidate, 0, line
             braces += 1
         elif word == "}":
             # GNU style ends a function in column 0; so branches of #if that open a brace twice
@@ -156,9 +173,21 @@ def _function_calls(text: str, wanted: Collection[str]) -> list[Call]:
             at_margin = token.start() == 0 or text[token.start() - 1] == "\n"
             braces = 0 if at_margin else max(0, braces - 1)
             if not braces:
-                parens, candidate = 0, ""
-        previous, previous_line = word, line
-    return found
+                if function[0]:
+                    defined.append(Function(*function, opened, line))
+                parens, candidate, function = 0, nothing, nothing
+        previous = (word, line)
+    return found, defined
+
+
+def _head(
+    word: str, previous: tuple[str, int], outer: tuple[str, int], candidate: tuple[str, int]
+) -> tuple[str, int]:
+    """The name that a function has if its body comes next, after a parenthesis or semicolon."""
+    if word == ")":
+        return outer if outer[0][:1].isidentifier() and outer[0] not in _KEYWORDS else candidate
+    # A prototype ends; the declarations of an old-style function's arguments don't.
+    return ("", 0) if previous[0] == ")" else candidate
 
 
 def _spaces(text: str) -> str:

@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.variants.csource import calls, names
 from harness.variants.makefile import append_words
 from harness.variants.smpl import Rule, parse_rules
-from harness.variants.spatch import apply_rules, unparsed
+from harness.variants.spatch import apply_rules, unseen
 from harness.variants.spec import CallCheck, Hook, HurdVariant, NewFiles, Patch
 from harness.variants.tree import (
     check_dest,
@@ -29,7 +29,7 @@ from harness.variants.tree import (
 
 @dataclass(frozen=True)
 class Expansion:
-    """An expanded tree; `notes` are parts that Coccinelle can't parse and no rule is meant for."""
+    """An expanded tree; `notes` are parts that Coccinelle doesn't see and no rule is meant for."""
 
     tree: Path
     notes: tuple[str, ...]
@@ -159,7 +159,7 @@ def _copy_new(tree: Path, new: NewFiles) -> None:
 
 
 def _apply_hook(tree: Path, hook: Hook) -> list[str]:
-    """Apply a hook to its files; what Coccinelle can't parse elsewhere comes back as notes."""
+    """Apply a hook to its files; what Coccinelle doesn't see elsewhere comes back as notes."""
     try:
         text = hook.rules.read_text()
     except OSError as exc:
@@ -169,7 +169,7 @@ def _apply_hook(tree: Path, hook: Hook) -> list[str]:
     notes = []
     for file, wanted in expected.items():
         _existing(tree, file)
-        notes += _check_parsed(tree, file, hook, rules)
+        notes += _check_seen(tree, file, hook, rules)
         done = apply_rules(tree, file, hook.rules, rules)
         _compare(hook, file, wanted, done.matched)
         if not done.changed:
@@ -218,20 +218,20 @@ def _compare(hook: Hook, file: str, wanted: frozenset[str], matched: frozenset[s
         )
 
 
-def _check_parsed(tree: Path, file: str, hook: Hook, rules: tuple[Rule, ...]) -> list[str]:
-    """Notes for unparsed parts; an error for one with a name that the rules match on."""
+def _check_seen(tree: Path, file: str, hook: Hook, rules: tuple[Rule, ...]) -> list[str]:
+    """Notes for parts that spatch doesn't see; an error for one with a name that rules match on."""
     anchors = set(hook.touches) or set().union(*(rule.anchors for rule in rules))
     patterns = () if hook.touches else tuple(p for rule in rules for p in rule.patterns)
     notes = []
-    for part in unparsed(tree, file):
+    for part in unseen(tree, file):
         hits = part.wanted(anchors, patterns)
         if hits:
             raise UsageError(
-                f"{hook.rules}: Coccinelle can't parse {file}, {part}, which has {', '.join(hits)}",
-                hint="see why with spatch --parse-c; if the rules have no business there, list in "
-                "`touches` the names that they are about",
+                f"{hook.rules}: in {file} Coccinelle {part}, which has {', '.join(hits)}",
+                hint="see why with spatch --parse-c or --debug; if the rules have no business "
+                "there, list in `touches` the names that they are about",
             )
-        notes.append(f"{file}: Coccinelle can't parse {part}; no rule is about them")
+        notes.append(f"{file}: Coccinelle {part}; no rule is about what is there")
     return notes
 
 

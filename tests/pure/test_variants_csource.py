@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.variants.csource import Call, blanked, called_names, calls, names
+from harness.variants.csource import Call, blanked, called_names, calls, functions, names
 
 _FILE = r"""/* update (np); in a comment */
 #define TOUCH(np, op) \
@@ -62,6 +62,21 @@ def test_calls_are_found_with_the_function_or_macro_around_them() -> None:
         ("old_style", 41),
         ("old_style", 41),
     ]
+
+
+def test_functions_are_found_with_the_lines_of_name_and_braces() -> None:
+    found = [(each.name, each.line, each.opened, each.last) for each in functions(_FILE)]
+    assert found == [
+        ("first", 10, 11, 16),
+        ("second", 20, 21, 29),
+        ("here", 33, 33, 33),
+        ("old_style", 37, 40, 42),
+    ]
+
+
+def test_a_struct_behind_a_prototype_is_no_function() -> None:
+    text = "int f (int a);\nstruct s\n{\n  int a;\n};\nerror_t (*g) (int);\nenum e { A };\n"
+    assert functions(text) == ()
 
 
 def test_a_definition_a_prototype_and_a_longer_name_are_no_calls() -> None:

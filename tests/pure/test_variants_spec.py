@@ -11,7 +11,7 @@ import yaml
 from harness.errors import UsageError
 from harness.images.source.sources import DirSource, GitSource
 from harness.variants.export import Author
-from harness.variants.spatch import Part, parse_report
+from harness.variants.spatch import Part, minus_lines, parse_report
 from harness.variants.spec import load_variants, pick
 
 _HOOK = {"rules": "a.cocci", "files": ["a.c"], "introduces": ["begin"]}
@@ -127,16 +127,26 @@ nb good = 2,  nb bad = 5 =========> 50% good or passed
 
 
 def test_a_parse_report_gives_parts_by_line_and_skipped_tokens_but_no_dead_ones() -> None:
-    bad, passed = parse_report(_SAID, _SOURCE)
+    bad, passed = parse_report(_SAID, "a.c", _SOURCE)
     assert (bad.first, bad.last) == (6, 10)
     assert bad.wanted({"update", "hidden", "good"}) == ("update",)
     assert bad.wanted((), ("^ba",)) == ("bad",)
     assert passed.wanted({"dead", "alive"}) == ("alive",)
-    assert str(bad) == "lines 6-10"
+    assert str(bad) == "can't parse lines 6-10"
+
+
+def test_what_is_wrong_in_an_included_header_is_not_the_file_s() -> None:
+    said = _SAID.replace('"a.c"', '"a.h"')
+    assert [part.first for part in parse_report(said, "a.c", _SOURCE)] == [0]
+
+
+def test_lines_that_a_diff_takes_away_are_counted_in_the_old_file() -> None:
+    diff = "--- a\n+++ b\n@@ -3,4 +3,3 @@ x\n a\n-b\n+c\n+d\n d\n-e\n@@ -20 +19 @@\n-f\n"
+    assert minus_lines(diff) == {4, 6, 20}
 
 
 def test_nothing_reported_is_nothing_unparsed() -> None:
-    assert parse_report("PARSING: a.c\nnb good = 2\n", _SOURCE) == ()
+    assert parse_report("PARSING: a.c\nnb good = 2\n", "a.c", _SOURCE) == ()
 
 
 def test_a_pattern_of_coccinelle_s_is_read_as_it_reads_it() -> None:

@@ -218,7 +218,7 @@ def test_a_part_that_coccinelle_can_t_parse_is_an_error_where_a_rule_has_busines
 ) -> None:
     work.write("tree/fs/file.c", _FILE + _BROKEN.replace("CALL", "node_update (np, 1)"))
     work.hook(files=["fs/file.c"])
-    work.fails(r"0.cocci: Coccinelle can't parse fs/file.c, lines 11-16, which has node_update")
+    work.fails(r"0.cocci: in fs/file.c Coccinelle can't parse lines 11-16, which has node_update")
 
 
 def test_a_part_that_coccinelle_can_t_parse_elsewhere_is_noted(work: Work) -> None:
@@ -231,7 +231,7 @@ def test_a_part_that_coccinelle_can_t_parse_elsewhere_is_noted(work: Work) -> No
 def test_a_macro_that_coccinelle_can_t_parse_counts_as_well(work: Work) -> None:
     work.write("tree/fs/dir.c", "#define BEGIN(np) node_update (np, 0); } else {\n" + _DIR)
     work.hook()
-    work.fails(r"can't parse fs/dir.c, lines 1-1, which has node_update")
+    work.fails(r"in fs/dir.c Coccinelle can't parse lines 1-1, which has node_update")
 
 
 def test_a_call_in_the_other_branch_of_an_ifdef_is_seen(work: Work) -> None:
@@ -239,7 +239,17 @@ def test_a_call_in_the_other_branch_of_an_ifdef_is_seen(work: Work) -> None:
     other = "#else\nint\nodd (void)\n{\n  node_update (0, 1);\n#endif\n"
     work.write("tree/fs/dir.c", f"{_DIR}\n{one}{other}  return 0;\n}}\n")
     work.hook()
-    work.fails("can't parse fs/dir.c, skipped tokens, which has node_update")
+    work.fails("in fs/dir.c Coccinelle skips tokens, which has node_update")
+
+
+def test_a_function_that_coccinelle_parses_but_can_t_follow_counts_as_well(work: Work) -> None:
+    nested = "int\nouter (int a)\n{\n  int done (int e)\n    {\n      return e;\n    }\n  %s;\n}\n"
+    work.write("tree/fs/dir.c", _DIR + nested % "node_update (0, done (a))")
+    work.hook()
+    work.fails(r"in fs/dir.c Coccinelle can't follow outer \(lines 23-30\), which has node_update")
+    work.write("tree/fs/dir.c", _DIR + nested % "other (done (a))")
+    (note,) = work.expand().notes
+    assert note.startswith("fs/dir.c: Coccinelle can't follow outer")
 
 
 def test_rules_that_spatch_refuses_are_told_by_their_own_name(work: Work) -> None:
