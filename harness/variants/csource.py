@@ -14,6 +14,8 @@ _BLANK = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n]
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 _CONDITION = re.compile(r"^[ \t]*#[ \t]*(if|ifdef|ifndef|else|elif|endif)\b([^\n]*)")
 _DEFINE = re.compile(r"[ \t]*#[ \t]*define[ \t]+(?P<name>\w+)")
+_NESTED = re.compile(r"(?<=[;{}])\s*(?P<head>[A-Za-z_][\w\s*]*?\b[A-Za-z_]\w*\s*\([^;{}]*\))\s*\{")
+_STATEMENTS = frozenset({"if", "while", "for", "switch", "return", "else", "do", "case", "goto"})
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|[(){};]")
 _KEYWORDS = frozenset(
     (
@@ -131,6 +133,32 @@ def calls(text: str, wanted: Collection[str]) -> tuple[Call, ...]:
 def functions(text: str) -> tuple[Function, ...]:
     """The functions that a C file defines, in order."""
     return tuple(_walk(blanked(text), ())[1])
+
+
+def nested_functions(text: str) -> list[tuple[int, int]]:
+    """Where functions inside of functions begin and end in a C file, outermost ones only."""
+    text = _DIRECTIVE.sub(lambda m: _spaces(m.group()), blanked(text))
+    found: list[tuple[int, int]] = []
+    for match in _NESTED.finditer(text):
+        if found and match.start("head") < found[-1][1]:
+            continue
+        words = re.findall(r"\w+", match["head"])
+        # A macro that loops has its name alone before the parenthesis, a function its type as well.
+        if len(words) < 2 or set(words) & _STATEMENTS or not _in_function(text, match.start()):
+            continue
+        depth = 0
+        for brace in re.finditer(r"[{}]", text[match.end() - 1 :]):
+            depth += 1 if brace.group() == "{" else -1
+            if not depth:
+                found.append((match.start("head"), match.end() - 1 + brace.end()))
+                break
+    return found
+
+
+def _in_function(text: str, at: int) -> bool:
+    """Whether a place in blanked text is in braces, counted from the last brace at the margin."""
+    start = text.rfind("\n}", 0, at) + 2 if "\n}" in text[:at] else 0
+    return text.count("{", start, at) > text.count("}", start, at)
 
 
 def _macro_calls(body: str, wanted: Collection[str], macro: str, line: int) -> list[Call]:

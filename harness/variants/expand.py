@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 from harness.errors import UsageError
 from harness.variants.csource import calls, names
+from harness.variants.hoist import Hoisted, hoist, lower, respaced
 from harness.variants.makefile import append_words
 from harness.variants.smpl import Rule, parse_rules
 from harness.variants.spatch import apply_rules, unseen
@@ -168,8 +169,11 @@ def _apply_hook(tree: Path, hook: Hook) -> list[str]:
     expected = _expected(hook, rules)
     notes = []
     for file, wanted in expected.items():
-        _existing(tree, file)
-        notes += _check_seen(tree, file, hook, rules)
+        path = _existing(tree, file)
+        original = read_source(path)
+        hoisted = hoist(original)
+        write_source(path, hoisted.text)
+        notes += _check_seen(tree, file, hook, rules, hoisted)
         done = apply_rules(tree, file, hook.rules, rules)
         _compare(hook, file, wanted, done.matched)
         if not done.changed:
@@ -178,6 +182,8 @@ def _apply_hook(tree: Path, hook: Hook) -> list[str]:
                 hint="a rule that changes nothing hides what it is for: remove it",
             )
         _check_result(tree, file, hook, rules)
+        text = lower(read_source(path), hoisted, f"{hook.rules}: {file}")
+        write_source(path, respaced(text, original))
     return notes
 
 
@@ -218,12 +224,16 @@ def _compare(hook: Hook, file: str, wanted: frozenset[str], matched: frozenset[s
         )
 
 
-def _check_seen(tree: Path, file: str, hook: Hook, rules: tuple[Rule, ...]) -> list[str]:
+def _check_seen(
+    tree: Path, file: str, hook: Hook, rules: tuple[Rule, ...], hoisted: Hoisted
+) -> list[str]:
     """Notes for parts that spatch doesn't see; an error for one with a name that rules match on."""
     anchors = set(hook.touches) or set().union(*(rule.anchors for rule in rules))
     patterns = () if hook.touches else tuple(p for rule in rules for p in rule.patterns)
     notes = []
-    for part in unseen(tree, file):
+    for found in unseen(tree, file):
+        first, last = hoisted.line(found.first), hoisted.line(found.last)
+        part = replace(found, first=first, last=last)
         hits = part.wanted(anchors, patterns)
         if hits:
             raise UsageError(

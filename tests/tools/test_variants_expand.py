@@ -242,14 +242,44 @@ def test_a_call_in_the_other_branch_of_an_ifdef_is_seen(work: Work) -> None:
     work.fails("in fs/dir.c Coccinelle skips tokens, which has node_update")
 
 
-def test_a_function_that_coccinelle_parses_but_can_t_follow_counts_as_well(work: Work) -> None:
-    nested = "int\nouter (int a)\n{\n  int done (int e)\n    {\n      return e;\n    }\n  %s;\n}\n"
-    work.write("tree/fs/dir.c", _DIR + nested % "node_update (0, done (a))")
+_NESTED = """
+int __attribute__ ((weak))
+outer (int a)
+{
+  /* Ends.  */
+  inline int
+  done (int e)
+    {
+      node_update (0, e);
+      return e;
+    }
+
+  node_update (0, done (a));
+  return done (0);
+}
+"""
+
+
+def test_rules_reach_into_functions_that_are_nested_or_weak(work: Work) -> None:
+    work.write("tree/fs/dir.c", _DIR + _NESTED)
     work.hook()
-    work.fails(r"in fs/dir.c Coccinelle can't follow outer \(lines 23-30\), which has node_update")
-    work.write("tree/fs/dir.c", _DIR + nested % "other (done (a))")
+    assert work.expand().notes == ()
+    expected = _NESTED.replace("node_update (0, e)", "journal_update (0, e, current_handle ())")
+    expected = expected.replace(
+        "node_update (0, done (a))", "journal_update (0, done (a), current_handle ())"
+    )
+    assert (work.dest / "fs/dir.c").read_text().endswith(expected)
+
+
+def test_a_function_that_coccinelle_parses_but_can_t_follow_counts_as_well(work: Work) -> None:
+    lost = "\nint\nlost (int a)\n{\n  goto nowhere;\n  %s;\n}\n"
+    text = _DIR + _NESTED.replace("node_update", "other")
+    work.write("tree/fs/dir.c", text + lost % "node_update (0, a)")
+    work.hook()
+    work.fails(r"in fs/dir.c Coccinelle can't follow lost \(lines 39-43\), which has node_update")
+    work.write("tree/fs/dir.c", text + lost % "other (a)")
     (note,) = work.expand().notes
-    assert note.startswith("fs/dir.c: Coccinelle can't follow outer")
+    assert note.startswith("fs/dir.c: Coccinelle can't follow lost")
 
 
 def test_rules_that_spatch_refuses_are_told_by_their_own_name(work: Work) -> None:
