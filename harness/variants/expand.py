@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.variants.csource import calls, names
-from harness.variants.hoist import Hoisted, hoist, lower, respaced
+from harness.variants.hoist import Hoisted, foreign_braces, hoist, lower, respaced
 from harness.variants.makefile import append_words
 from harness.variants.smpl import Rule, parse_rules
 from harness.variants.spatch import apply_rules, unseen
@@ -183,6 +183,7 @@ def _apply_hook(tree: Path, hook: Hook) -> list[str]:
             )
         _check_result(tree, file, hook, rules)
         text = lower(read_source(path), hoisted, f"{hook.rules}: {file}")
+        _check_braces(hook, file, text, original)
         write_source(path, respaced(text, original))
     return notes
 
@@ -261,6 +262,17 @@ def _check_result(tree: Path, file: str, hook: Hook, rules: tuple[Rule, ...]) ->
         raise UsageError(
             f"{hook.rules}: applied twice, it changes {file} twice, and nothing would tell",
             hint="list in `introduces` a name that its plus lines bring in",
+        )
+
+
+def _check_braces(hook: Hook, file: str, text: str, original: str) -> None:
+    lines = foreign_braces(text, original)
+    if lines:
+        raise UsageError(
+            f"{hook.rules}: in {file} braces come out in no GNU style, "
+            f"lines {', '.join(map(str, lines))}",
+            hint="Coccinelle adds them where one statement becomes two: replace the call by one "
+            "that does both, or match the whole statement and write the braces",
         )
 
 

@@ -99,6 +99,19 @@ def respaced(text: str, original: str) -> str:
     return "\n".join(lines)
 
 
+def foreign_braces(text: str, original: str) -> tuple[int, ...]:
+    """Lines of `text`, new ones, that open a brace at their end, as GNU style doesn't.
+
+    Coccinelle writes such ones around a statement that becomes two, for example behind an `if`.
+    """
+    old = set(original.split("\n"))
+    return tuple(
+        number
+        for number, line in enumerate(text.split("\n"), 1)
+        if line not in old and re.search(r"(\)|\belse|\bdo)\s*\{$", line.rstrip())
+    )
+
+
 def _comment(index: int) -> str:
     return f"/*hurdle_attribute_{index}*/"
 

@@ -336,6 +336,12 @@ def test_each_call_can_need_a_guard_of_its_own(work: Work) -> None:
     work.fails("1 calls of node_update are not covered")
 
 
+def test_braces_that_are_not_gnu_style_are_an_error(work: Work) -> None:
+    rules = "@beside@\nexpression E, F;\n@@\n  node_update (E, F);\n+ journal_dirty (E);\n"
+    work.hook(rules, introduces=["journal_dirty"])
+    work.fails(r"in fs/dir.c braces come out in no GNU style, lines 11$")
+
+
 def test_checks_and_exemptions_that_prove_nothing_are_errors(work: Work) -> None:
     work.hook()
     work.calls = [{"of": "node_refresh", "in": ["fs/*.c"]}]
