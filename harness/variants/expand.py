@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.variants.csource import calls, names
-from harness.variants.hoist import Hoisted, foreign_braces, hoist, lower, respaced
+from harness.variants.hoist import Hoisted, foreign_braces, hoist, lower, respaced, wide_lines
 from harness.variants.makefile import append_words
 from harness.variants.smpl import Rule, parse_rules
 from harness.variants.spatch import apply_rules, unseen
@@ -30,7 +30,10 @@ from harness.variants.tree import (
 
 @dataclass(frozen=True)
 class Expansion:
-    """An expanded tree; `notes` are parts that Coccinelle doesn't see and no rule is meant for."""
+    """An expanded tree.
+
+    `notes` are parts that Coccinelle doesn't see and no rule is meant for, and lines that are wide.
+    """
 
     tree: Path
     notes: tuple[str, ...]
@@ -160,7 +163,7 @@ def _copy_new(tree: Path, new: NewFiles) -> None:
 
 
 def _apply_hook(tree: Path, hook: Hook) -> list[str]:
-    """Apply a hook to its files; what Coccinelle doesn't see elsewhere comes back as notes."""
+    """Apply a hook to its files; what is worth a look, but no error, comes back as notes."""
     try:
         text = hook.rules.read_text()
     except OSError as exc:
@@ -184,7 +187,11 @@ def _apply_hook(tree: Path, hook: Hook) -> list[str]:
         _check_result(tree, file, hook, rules)
         text = lower(read_source(path), hoisted, f"{hook.rules}: {file}")
         _check_braces(hook, file, text, original)
-        write_source(path, respaced(text, original))
+        text = respaced(text, original)
+        write_source(path, text)
+        wide = ", ".join(map(str, wide_lines(text, original)))
+        if wide:
+            notes.append(f"{file}: {hook.rules.name} makes lines wider than 79 columns: {wide}")
     return notes
 
 

@@ -112,6 +112,13 @@ def foreign_braces(text: str, original: str) -> tuple[int, ...]:
     )
 
 
+def wide_lines(text: str, original: str) -> tuple[int, ...]:
+    """New lines of `text` that are wider than GNU style's 79 columns."""
+    old = set(original.split("\n"))
+    lines = enumerate(text.split("\n"), 1)
+    return tuple(n for n, line in lines if line not in old and len(line.expandtabs()) > 79)
+
+
 def _comment(index: int) -> str:
     return f"/*hurdle_attribute_{index}*/"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import UsageError
-from harness.variants.hoist import hoist, lower, respaced
+from harness.variants.hoist import foreign_braces, hoist, lower, respaced, wide_lines
 
 _FILE = """error_t __attribute__ ((weak))
 first (int a)
@@ -75,3 +75,11 @@ def test_new_lines_get_the_space_that_the_file_has_and_old_ones_stay() -> None:
     assert respaced(new, original) == (
         'end (f (a), G(b));\nmixed(2);\nx = mixed(4) + old (3) + "old(3)";\n'
     )
+
+
+def test_only_new_lines_are_measured_for_style() -> None:
+    kernel, wide = "if (a) {", "\t" + "x" * 72
+    assert foreign_braces(f"b\n{kernel}\n  }} else {{\n{{\n", "b\n") == (2, 3)
+    assert foreign_braces(f"b\n{kernel}\n", f"{kernel}\n") == ()
+    assert wide_lines(f"b\n{wide}\n{wide[:-1]}\n", "b\n") == (2,)
+    assert wide_lines(f"{wide}\n", f"{wide}\n") == ()

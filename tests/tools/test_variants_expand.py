@@ -417,6 +417,22 @@ def test_bytes_that_are_no_text_of_ours_stay_as_they_are(work: Work) -> None:
     assert text == b"# caf\xe9\nSRCS = a.c journal.c\nX = y\r\n"
 
 
+def test_a_tree_comes_from_a_commit_that_git_fetches(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HURDLE_CACHE", str(work.folder / "cache"))
+    work.commit_tree()
+    commit = work.git("rev-parse", "HEAD").strip()
+    work.write("tree/fs/late.c", "int late;\n")
+    work.commit_tree()
+    work.hook()
+    source = f"mine.source=git:file://{work.tree}@{commit}"
+    args = ["variants", "expand", "mine", str(work.dest), "--file", str(work.file)]
+    assert CliRunner().invoke(app, [*args, "--set", source]).exit_code == 0
+    assert "journal_update" in (work.dest / "fs/dir.c").read_text()
+    assert not (work.dest / "fs/late.c").exists()
+
+
 def test_the_commands_expand_and_export(work: Work) -> None:
     work.new()
     work.hook()
