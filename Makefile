@@ -31,13 +31,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-guest test lint pure tools guest setup packages image clean \
+.PHONY: help demo demo-guest test lint pure tools guest setup packages image clean soak scenarios \
         engine-test engine-sanitize engine-fuzz engine-bench engine-nightly mutants
 
 help:
 	@echo "make demo    the mail thread's experiment, from boot to report: out/demo/report.html"
 	@echo "make test    lint and all tests, each ring within its budget"
 	@echo "make lint    ruff and mypy only;  make pure|tools|guest: one ring only"
+	@echo "make soak    the directory experiment RUNS=20 times;  make scenarios: all, on GUEST"
 	@echo "make engine-test|engine-nightly|mutants|engine-bench   the journal engine alone"
 	@echo "make setup   Debian packages (as root), $(VENV), and the control guest's image"
 	@echo "make clean   remove $(VENV), out/ and tool caches; the image cache stays"
@@ -120,6 +121,28 @@ $(STAMP): pyproject.toml | packages
 # Makes the image unless the cache has it.
 image: $(STAMP)
 	@$(BIN)/hurdle image build linux-control
+
+# One green run proves little: the directory experiment again and again, each run green or the end.
+RUNS := 20
+soak: setup
+	@for run in $$(seq $(RUNS)); do \
+		CI=1 $(BIN)/hurdle run directory --guest linux-control --out out/soak --force > out/soak.txt \
+			|| { cat out/soak.txt; echo "soak: run $$run of $(RUNS) ended with $$?"; exit 1; }; \
+		grep -q '"dangling-entry"' out/soak/results.jsonl \
+			|| { echo "soak: run $$run: ext2 had no dangling entry"; exit 1; }; \
+		echo "soak: run $$run of $(RUNS): every verdict as expected, ext2 had a dangling entry"; \
+	done
+
+# Every scenario that comes with hurdle, on GUEST.
+GUEST := linux-control
+scenarios: setup
+	@failed=; mkdir -p out; \
+	for each in $$($(BIN)/hurdle scenarios --names); do \
+		CI=1 $(BIN)/hurdle run $$each --guest $(GUEST) --out out/$$each-$(GUEST) --force \
+			> out/$$each-$(GUEST).txt && echo "$$each: as expected" \
+			|| { tail -n 5 out/$$each-$(GUEST).txt; failed="$$failed $$each"; }; \
+	done; \
+	[ -z "$$failed" ] || { echo "not as expected:$$failed"; exit 1; }
 
 # The journal engine alone, in C on the host: guest-patches/Makefile says what each does.
 engine-test engine-sanitize engine-fuzz engine-bench engine-nightly mutants:

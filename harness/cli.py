@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from harness import __version__
 from harness.cli_image import image_app
 from harness.cli_variants import variants_app
 from harness.config import load, parse_overrides
-from harness.errors import GuestError, HurdleError, UsageError
+from harness.errors import Exit, GuestError, HurdleError, UsageError
 from harness.images.recipe import load_recipe
 from harness.rundir import reap
 from harness.signals import Stopped, stopping
@@ -27,7 +28,7 @@ _EXITS = """
 [bold]0[/bold] every verdict is the expected one · [bold]1[/bold] a verdict differs ·
 [bold]2[/bold] wrong option, recipe or scenario · [bold]3[/bold] QEMU, the host or a tool broke ·
 [bold]4[/bold] the guest panicked, hung or never answered ·
-[bold]5[/bold] nothing unexpected, but a verdict is VOID ·
+[bold]5[/bold] nothing unexpected, but a verdict is VOID · [bold]70[/bold] a bug of hurdle ·
 [bold]130[/bold] Ctrl-C · [bold]143[/bold] SIGTERM
 """
 
@@ -98,8 +99,13 @@ def run(
 
 
 @app.command()
-def scenarios() -> None:
+def scenarios(
+    names: Annotated[bool, typer.Option("--names", help="Names only, for scripts.")] = False,
+) -> None:
     """List the scenarios that come with hurdle."""
+    if names:
+        print("\n".join(path.stem for path in shipped_scenarios()))
+        return
     table = Table(box=None, header_style="bold")
     table.add_column("name")
     table.add_column("what happens")
@@ -128,7 +134,7 @@ def shell(
 
 @app.command()
 def doctor() -> None:
-    """Say what this host can do, and the cure for what it can't."""
+    """Say what this host can do, and the cure for what it can't.  A no ends with exit code 3."""
     from harness.doctor import checks
 
     table = Table(box=None, header_style="bold")
@@ -139,6 +145,8 @@ def doctor() -> None:
     for check in found:
         table.add_row(marks[check.ok], check.name, check.found, "" if check.ok else check.cure)
     Console().print(table)
+    if any(check.ok is False for check in found):
+        raise typer.Exit(int(Exit.INFRA))
 
 
 @app.command()
@@ -183,6 +191,13 @@ def main() -> None:
     except Stopped as stop:
         print(f"hurdle: {stop}: everything that was started has been ended", file=sys.stderr)
         sys.exit(int(stop.exit_code))
+    except Exception:
+        traceback.print_exc()
+        print(
+            "hurdle: this is a bug of hurdle; please report it with the lines above",
+            file=sys.stderr,
+        )
+        sys.exit(int(Exit.BUG))
 
 
 def _complain(error: HurdleError) -> None:

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     INFRA = 3  #: QEMU, the host or a tool broke; says nothing about the file system
     GUEST = 4  #: the guest panicked, hung, rebooted or never answered
     VOID = 5  #: nothing unexpected, but at least one verdict proves nothing
+    BUG = 70  #: hurdle itself failed; sysexits.h calls it EX_SOFTWARE
     INTERRUPTED = 130  #: Ctrl-C
     TERMINATED = 143  #: SIGTERM
 

@@ -107,7 +107,6 @@ class Superblock:
     orphan_file: bool = False  #: ext4 keeps orphans in a file, and it is in use
     journal_inode: int = 0
     label: str = ""
-    mounts: int = 0  #: since the last full check
 
     @property
     def flags(self) -> str:
@@ -145,7 +144,6 @@ def parse_superblock(raw: bytes) -> Superblock:
         orphan_file=bool(compat & _ORPHAN_FILE and ro_compat & _ORPHAN_PRESENT),
         journal_inode=_u32(raw, 0xE0),
         label=raw[0x78:0x88].rstrip(b"\0").decode(errors="replace"),
-        mounts=_u16(raw, 0x34),
     )
 
 

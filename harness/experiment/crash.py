@@ -168,6 +168,7 @@ def crash(context: Context, variant: str) -> Evidence:
             if cut is not None and not run.until_write(cut, last.action.within):
                 context.note(f"the log never reached write {cut}", variant=variant, warning=True)
             run.machine.kill()
+            _seal(folder)
         tail = run.guest.console_tail(60)
         context.bus.emit(TextKept(variant=variant, title="console, last lines", text=tail))
     return Evidence(
@@ -181,6 +182,12 @@ def crash(context: Context, variant: str) -> Evidence:
         cut=cut,
         samples=tuple(run.samples),
     )
+
+
+def _seal(folder: Path) -> None:
+    """The evidence is complete: nothing may write to it any more, hurdle included."""
+    for each in ("base.raw", "killed.raw", "writes.log"):
+        (folder / each).chmod(0o444)
 
 
 def _settle(run: _Run) -> None:

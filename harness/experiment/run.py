@@ -43,7 +43,7 @@ from harness.report.html import write_all
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
-from harness.verdicts import Oracle, Verdict
+from harness.verdicts import CrashModel, Oracle, Verdict
 from harness.workloads.scenario import Fields, Scenario
 
 RESULTS = "results.jsonl"
@@ -117,14 +117,20 @@ def _guarded(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> E
         code, message = Exit.INFRA, f"the host failed: {error}"
         hint = "free some space, or give --out a folder on a larger disk"
     except Stopped as stop:
-        text = f"stopped by {stop} before the end"
-        with suppress(OSError):
-            bus.emit(RunEnded(exit_code=stop.exit_code, message=text, hint=""))
+        _end(bus, stop.exit_code, f"stopped by {stop} before the end", "")
         _write_reports(seen, rundir.out)
         raise
-    with suppress(OSError):
-        bus.emit(RunEnded(exit_code=code, message=message, hint=hint))
+    except Exception as bug:  # what was seen until then is worth a report, whoever is to blame
+        _end(bus, Exit.BUG, f"hurdle itself failed: {bug!r}", "this is a bug: please report it")
+        _write_reports(seen, rundir.out)
+        raise
+    _end(bus, code, message, hint)
     return code
+
+
+def _end(bus: Bus, code: Exit, message: str, hint: str) -> None:
+    with suppress(OSError):  # a full disk must not hide how the run ended
+        bus.emit(RunEnded(exit_code=code, message=message, hint=hint))
 
 
 def _run(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> tuple[Exit, str, str]:
@@ -145,7 +151,7 @@ def _run(request: Request, bus: Bus, rundir: RunDir, seen: list[Event]) -> tuple
             judge(context, crash(context, variant))
         except (GuestError, InfraError) as error:
             broken.append(error)
-            _report_broken(context, variant, error)
+            _report_broken(context, variant, error, seen)
         given = [event for event in seen if isinstance(event, VerdictGiven)]
         for line in compare(scenario, variant, given):
             lines.append(line)
@@ -166,8 +172,19 @@ def _summary(lines: list[Compared]) -> str:
     )
 
 
-def _report_broken(context: Context, variant: str, error: HurdleError) -> None:
-    """A guest or host that broke: INFRA for every oracle that has not spoken, and the reason."""
+def _report_broken(context: Context, variant: str, error: HurdleError, seen: list[Event]) -> None:
+    """A guest or host that broke: the reason, and INFRA for every oracle that has not finished.
+
+    An oracle has finished with the single state of a kill or cut once it spoke; with the row of
+    prefixes never, as the rest of the row is missing.
+    """
+    finished = {
+        (event.model, event.oracle)
+        for event in seen
+        if isinstance(event, VerdictGiven)
+        and event.variant == variant
+        and event.model is not CrashModel.PREFIX
+    }
     context.bus.emit(Note(level="error", text=str(error), variant=variant))
     if isinstance(error, GuestError) and error.console:
         context.bus.emit(
@@ -175,6 +192,8 @@ def _report_broken(context: Context, variant: str, error: HurdleError) -> None:
         )
     for model in context.request.scenario.models:
         for oracle in Oracle:
+            if (model, oracle) in finished:
+                continue
             context.bus.emit(
                 VerdictGiven(
                     verdict=Verdict.INFRA,

@@ -35,7 +35,11 @@ def open_shell(recipe: Recipe, via: str) -> None:
     with tempfile.TemporaryDirectory(prefix="hurdle-shell-") as folder, RunDir(Path(folder)) as run:
         spec = spec_for(recipe, image, (), scratch=run.scratch)
         accel = choose_accel(recipe.machine.accel, spec, run)
-        console.print(f"{recipe.title}, {accel.name} ({accel.reason}); Ctrl-] ends it", style="dim")
+        console.print(
+            f"{recipe.title}, {accel.name} ({accel.reason}); Ctrl-] ends it",
+            style="dim",
+            soft_wrap=True,
+        )
         with Machine(spec, run, accel) as machine:
             guest = Guest(machine, recipe, image)
             if via == "console":

@@ -141,7 +141,6 @@ class MultibootRecipe(_Recipe):
     modules: dict[str, BootModule] = Field(min_length=1)  #: in the order in which they start
     root_image: Path
     root_format: Literal["raw", "qcow2"] = "raw"
-    root_device: str = "hd0"
 
 
 class SourceRecipe(_Recipe):

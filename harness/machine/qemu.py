@@ -127,11 +127,6 @@ class Machine:
     def pid(self) -> int:
         return self._service.pid
 
-    @property
-    def exit_fd(self) -> int:
-        """A file descriptor that gets readable when QEMU ends."""
-        return self._exit_fd
-
     def kill(self) -> None:
         """SIGKILL, at once and on purpose; returns when QEMU is gone.
 
