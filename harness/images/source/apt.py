@@ -9,6 +9,7 @@ again; removing the folder `apt` fetches it anew.
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,10 @@ class PrivateApt:
 
     def _ask(self, verb: str, *words: str) -> tuple[ArchiveFile, ...]:
         self._ready()
+        # apt takes a second to think, and thinks the same for as long as the index stays.
+        known = self.folder / "answers" / "-".join((verb, words[-1]))
+        if known.exists():
+            return parse_uris(known.read_text())
         said = run(["apt-get", "--print-uris", verb, *words], env=self._env, ok=None)
         files = parse_uris(said.stdout)
         if said.returncode or not files:
@@ -118,6 +123,7 @@ class PrivateApt:
                 f"{self.archive.suite} has no package {words[-1]}: {said.stderr.strip()}",
                 hint="name another package, or give the source as git:URL@COMMIT or dir:PATH",
             )
+        known.write_text(said.stdout)
         return files
 
     @property
@@ -131,7 +137,14 @@ class PrivateApt:
         stamp = self.folder / "index-of"
         if stamp.exists() and stamp.read_text() == lines:
             return
-        for part in ("etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache"):
+        shutil.rmtree(self.folder / "answers", ignore_errors=True)
+        for part in (
+            "answers",
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+            "state/lists/partial",
+            "cache",
+        ):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         (self.folder / "state/status").touch()
         (self.folder / "etc/sources.list").write_text(lines)

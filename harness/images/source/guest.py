@@ -132,6 +132,8 @@ def _assemble(recipe: SourceRecipe, results: Mapping[str, Result], draft: Path) 
     tree = draft / "tree"
     for name in recipe.root.folders:
         (tree / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    for name in recipe.root.empty:
+        (tree / name.lstrip("/")).touch()
     _take_libraries(results, tree / "lib")
     built = [r.out / "root" for r in results.values()]
     root.assemble([path for path in built if path.exists()], recipe.root.put, tree)

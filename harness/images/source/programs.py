@@ -13,8 +13,10 @@ from harness.images.source.sources import Source
 from harness.images.source.stage import Stage, Step
 
 _NEEDS = ("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc")
-#: No manuals, which Debian's tarballs partly lack, and no autotools after a patch to their input.
-_MAKE = "MAKEINFO=true man1_MANS= dist_man1_MANS= ACLOCAL=: AUTOCONF=: AUTOHEADER=: AUTOMAKE=:"
+#: Debian's tarballs partly lack the manuals, and nobody reads them in the guest.
+_PLAIN = "MAKEINFO=true man1_MANS= dist_man1_MANS="
+#: A patch that touches an input of the autotools would run them, in versions that the host lacks.
+_FROZEN = f"{_PLAIN} ACLOCAL=: AUTOCONF=: AUTOHEADER=: AUTOMAKE=:"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Program:
     options: str = ""  #: for configure
     prepare: str = ""  #: shell command in the source's folder, once
     cflags: str = ""
-    install: str = f"make DESTDIR={{out}}/root {_MAKE} install-exec"
+    make: str = _PLAIN  #: variables for make
+    install: str = "make DESTDIR={out}/root {make} install-exec"
     answers: tuple[tuple[str, str], ...] = ()  #: configure's results for what it would have to run
 
 
@@ -57,15 +60,16 @@ PROGRAMS: dict[str, Program] = {
         " do install -D $p {out}/root/sbin/${p#*/}; done",
     ),
     "mawk": Program(install="install -D mawk {out}/root/bin/mawk"),
-    "diffutils": Program(answers=(("gl_cv_func_strcasecmp_works", "yes"),)),
-    "gzip": Program(),
+    "diffutils": Program(make=_FROZEN, answers=(("gl_cv_func_strcasecmp_works", "yes"),)),
+    "gzip": Program(make=_FROZEN),
     # Debian's tarball lacks the manual's folder.
     "make": Program(
         "--without-guile",
+        make=_FROZEN,
         prepare="mkdir doc && : > doc/make.1 && echo 'all install install-exec:' > doc/Makefile.in",
     ),
     "sed": Program("--disable-acl"),
-    "grep": Program("--disable-perl-regexp"),
+    "grep": Program("--disable-perl-regexp", make=_FROZEN),
 }
 
 
@@ -90,7 +94,7 @@ def program(name: str, source: Source) -> Stage:
                 f" --disable-year2038 {rule.options} CFLAGS='-O2 -g0 {rule.cflags}'",
                 once=True,
             ),
-            Step("make", f"make -j{{jobs}} {_MAKE}"),
-            Step("install", rule.install),
+            Step("make", f"make -j{{jobs}} {rule.make}"),
+            Step("install", rule.install.replace("{make}", rule.make)),
         ),
     )

@@ -59,6 +59,7 @@ class RootRecipe(Spec):
 
     size_mib: int = Field(default=256, ge=32, le=65536)
     folders: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()  #: empty files, on which servers set themselves
     put: dict[str, Path] = Field(default_factory=dict)  #: path in the guest to file
     links: dict[str, str] = Field(default_factory=dict)  #: path in the guest to what the link says
     nodes: tuple[str, ...] = ()  #: TYPE MODE PATH PROGRAM ARGS, for passive translators
