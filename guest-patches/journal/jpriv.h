@@ -214,7 +214,7 @@ struct journal_handle
 };
 
 #define JFRONT_SLOTS 1024
-#define JDESC_BUFS 8
+#define JDESC_BUFS 4
 #define JIOV_MAX 512
 #define JRESULTS 64
 
@@ -327,7 +327,13 @@ uint32_t jtxn_space (const struct journal *j, uint32_t blocks,
 		     uint32_t revokes);
 uint32_t jtxn_bound (const struct journal *j, const struct jtxn *t,
 		     uint32_t credits, uint32_t revokes);
+bool jtxn_fits_log (const struct journal *j, uint32_t bound);
+bool jtxn_closed (const struct jtxn *t);
+struct jtxn *jtxn_new (struct journal *j);
 void jtxn_free (struct journal *j, struct jtxn *t);
+void jhandle_enter (struct journal_handle *h, struct jtxn *t,
+		    unsigned credits, unsigned revokes);
+struct journal_handle *jhandle_begin (struct journal *j);
 
 /* block.c: with the lock held.  */
 struct jblock *jblock_find (struct journal *j, uint64_t nr);

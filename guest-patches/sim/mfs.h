@@ -175,6 +175,14 @@ int bmap (struct mfs *fs, struct journal_handle *h, struct inode *i,
 int truncate_blocks (struct mfs *fs, struct journal_handle *h, uint32_t ino,
 		     struct inode *i, uint32_t index, bool dir);
 
+/* Every operation begins and ends with these; the journal is the outermost
+   lock.  */
+int mfs_start (struct mfs *fs, struct journal_handle **h);
+int mfs_stop (struct mfs *fs, struct journal_handle *h, bool sync, int err);
+uint32_t mfs_stamp (struct mfs *fs);
+void lock_node (struct mfs *fs, uint32_t ino, const char *name);
+void unlock_node (struct mfs *fs, uint32_t ino, const char *name);
+
 /* Operations: one handle each.  errno or 0.  SYNC: marked sync.  */
 struct op_args
 {

@@ -70,7 +70,9 @@ def mutate(mutant: Mutant) -> dict[str, str]:
 
 def build(mutant: Mutant, out: Path, work: Path) -> None:
     files = mutate(mutant)
-    objects = [out / f"j-{c.stem}.o" for c in sorted(JOURNAL.glob("*.c")) if c.name not in files]
+    objects = [
+        out / f"j-{c.stem}.o" for c in sorted(JOURNAL.glob("*.c")) if c.name not in files
+    ]
     for file, text in files.items():
         source = work / file
         source.write_text(text)
@@ -81,14 +83,16 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
             check=True,
         )
         objects.append(obj)
-    sim = [
-        o
-        for o in sorted(out.glob("s-*.o"))
-        if not o.name.startswith(("s-test-", "s-bench", "s-fuzz"))
-    ]
+    mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz")
+    sim = [o for o in sorted(out.glob("s-*.o")) if not o.name.startswith(mains)]
+
+    def units(test: str) -> list[Path]:
+        return sorted(out.glob("s-unit-*.o")) if test == "test-unit" else []
+
     for test in sorted({row[0] for row in BATTERY}):
         subprocess.run(
-            ["gcc", "-o", work / test, out / f"s-{test}.o", *objects, *sim, "-lpthread"], check=True
+            ["gcc", "-o", work / test, out / f"s-{test}.o", *objects, *sim, *units(test), "-lpthread"],
+            check=True,
         )
 
 

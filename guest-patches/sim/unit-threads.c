@@ -1,0 +1,202 @@
+/* The interface with threads: group commit, daemons, page workers.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+struct waiter
+{
+  pthread_t thread;
+  uint32_t n;
+};
+
+static void *
+waiter_main (void *arg)
+{
+  struct waiter *w = arg;
+  struct journal_handle *h;
+  unsigned char data[1024];
+  memset (data, (int) w->n, sizeof data);
+  for (int k = 0; k < 20; k++)
+    {
+      EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+      EXPECT (journal_dirty_data (h, 3000 + w->n, data), 0);
+      journal_set_sync (h);
+      CHECK (journal_needs_sync (h), "sync");
+      EXPECT (journal_stop (h), 0);
+    }
+  return NULL;
+}
+
+static int (*plain_flush) (void *ctx);
+
+static int
+slow_flush (void *ctx)
+{
+  usleep (2000);
+  return plain_flush (ctx);
+}
+
+/* Eight threads that each want twenty commits share them: while one is
+   being written, the rest gather in the next.  */
+void
+test_group_commit (bool daemons)
+{
+  struct waiter w[8];
+  struct journal_stats st;
+  struct journal_ops slow = simdisk_ops;
+
+  mount_with ("hurdle", daemons);
+  EXPECT (journal_quiesce (fs.j), 0);
+  plain_flush = slow.flush;
+  slow.flush = slow_flush;
+  fs.j->ops = &slow;
+  for (uint32_t n = 0; n < 8; n++)
+    {
+      w[n].n = n;
+      pthread_create (&w[n].thread, NULL, waiter_main, &w[n]);
+    }
+  for (uint32_t n = 0; n < 8; n++)
+    pthread_join (w[n].thread, NULL);
+  journal_get_stats (fs.j, &st);
+  CHECK (st.commits >= 20 && st.commits <= 120, "%llu commits for 160 waits",
+	 (unsigned long long) st.commits);
+  fs.j->ops = &simdisk_ops;
+  unmount ();
+}
+
+/* A transaction that nobody waits for is committed when it is old.  */
+void
+test_interval (void)
+{
+  struct journal_handle *h;
+  struct journal_stats st;
+  unsigned char data[1024] = { 7 };
+
+  mount_with ("hurdle", true);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3000, data), 0);
+  EXPECT (journal_stop (h), 0);
+  for (int k = 0; k < 200; k++)
+    {
+      journal_get_stats (fs.j, &st);
+      if (st.commits)
+	break;
+      usleep (10000);
+    }
+  CHECK (st.commits == 1, "%llu commits", (unsigned long long) st.commits);
+  unmount ();
+}
+
+struct worker
+{
+  struct journal_handle *parent;
+  int state;
+};
+
+static void *
+committer_main (void *arg)
+{
+  (void) arg;
+  EXPECT (journal_sync (fs.j), 0);
+  return NULL;
+}
+
+static void *
+worker_main (void *arg)
+{
+  struct worker *w = arg;
+  struct journal_handle *h;
+  unsigned char data[1024] = { 9 };
+  if (w->parent)
+    EXPECT (journal_start_worker (fs.j, w->parent, 100, 0, &h), EAGAIN);
+  EXPECT (journal_start_worker (fs.j, NULL, 2000, 0, &h), EAGAIN);
+  EXPECT (journal_start_worker (fs.j, w->parent, 2, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, w->parent ? 3001 : 3002, data), 0);
+  EXPECT (journal_stop (h), 0);
+  return NULL;
+}
+
+/* While a commit waits for a handle, a page worker that the handle waits
+   for gets in, with the handle's credits or with those kept back.  */
+void
+test_worker (void)
+{
+  struct journal_handle *h;
+  pthread_t committer, worker;
+  struct worker w = { 0 };
+
+  mount_with ("hurdle", false);
+  EXPECT (journal_start (fs.j, 10, 0, &h), 0);
+  EXPECT (journal_access (h, 3000), 0);
+  EXPECT (journal_dirty (h, 3000), 0);
+  pthread_create (&committer, NULL, committer_main, NULL);
+  for (enum jtxn_state state = JTXN_RUNNING; state != JTXN_LOCKED;)
+    {
+      usleep (1000);
+      jlock (fs.j);
+      state = fs.j->running->state;
+      junlock (fs.j);
+    }
+  for (int k = 0; k < 2; k++)
+    {
+      w.parent = k ? h : NULL;
+      pthread_create (&worker, NULL, worker_main, &w);
+      pthread_join (worker, NULL);
+    }
+  CHECK (journal_handle_credits (h) == 8, "%u credits are left",
+	 journal_handle_credits (h));
+  EXPECT (journal_stop (h), 0);
+  pthread_join (committer, NULL);
+  EXPECT (journal_quiesce (fs.j), 0);
+  CHECK (d.now[3001 * 1024] == 9 && d.now[3002 * 1024] == 9,
+	 "the workers' blocks");
+  unmount ();
+}
+
+/* Faults of mapped files, with nobody else about: the worker opens the
+   transaction, and its wish for a commit is left to others.  They fill the
+   log, and find room in it without a commit of theirs.  */
+void
+test_worker_alone (bool daemons)
+{
+  struct journal_handle *h;
+  struct journal_stats st;
+  unsigned char data[1024] = { 2 };
+
+  mount_with ("hurdle", daemons);
+  for (int k = 0; k < 120; k++)
+    {
+      EXPECT (journal_start_worker (fs.j, NULL, 12, 0, &h), 0);
+      for (uint32_t b = 0; b < 12; b++)
+	EXPECT (journal_dirty_data (h, 3000 + b, data), 0);
+      journal_set_sync (h);
+      EXPECT (journal_stop (h), 0);
+      if (k % 3 == 0)
+	journal_request_commit (fs.j);
+      if (k % 2)
+	EXPECT (journal_sync (fs.j), 0);
+    }
+  journal_get_stats (fs.j, &st);
+  CHECK (st.worker_starts == 120 && st.commits >= 40, "%llu commits",
+	 (unsigned long long) st.commits);
+  /* A transaction in which nothing happened takes no place in the log.  */
+  uint64_t blocks = st.log_blocks;
+  EXPECT (journal_sync (fs.j), 0);
+  journal_get_stats (fs.j, &st);
+  blocks = st.log_blocks;
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_access (h, 3000), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  journal_get_stats (fs.j, &st);
+  CHECK (st.empty_commits >= 1 && st.log_blocks == blocks, "empty commits");
+  unmount ();
+}
