@@ -325,6 +325,7 @@ main (int argc, char **argv)
   test_index (JOURNAL_INDEX_IHASH);
   test_format ();
   test_settings ();
+  test_replay ();
   test_handles ();
   test_revoke_cancel ();
   test_escape ();

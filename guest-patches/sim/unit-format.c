@@ -116,7 +116,9 @@ test_settings (void)
 {
   struct journal_settings s;
   static const char *const bad[] = { "index=btree", "copy", "=", "",
-    "commit-ms=0", "commit-ms=x", "nothing=on",
+    "commit-ms=0", "commit-ms=x", "commit-ms=", "commit-ms=99999999999999999999",
+    "commit-ms=3600001", "nothing=on", "alloc=x", "csum=v4", "revoke=x",
+    "64bit=x", "front=x", "data-err=x", "stub=x", "stats=x", "daemons=x",
     "a-name-that-is-longer-than-any=on"
   };
   EXPECT (journal_preset (&s, "v9"), EINVAL);

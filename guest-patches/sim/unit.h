@@ -32,6 +32,7 @@ void power_cut (void);
 void test_index (enum journal_index_kind kind);
 void test_format (void);
 void test_settings (void);
+void test_replay (void);
 void test_given (void);
 void test_abort (const char *preset);
 void test_data_error (bool give_up);
