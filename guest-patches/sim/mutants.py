@@ -70,9 +70,7 @@ def mutate(mutant: Mutant) -> dict[str, str]:
 
 def build(mutant: Mutant, out: Path, work: Path) -> None:
     files = mutate(mutant)
-    objects = [
-        out / f"j-{c.stem}.o" for c in sorted(JOURNAL.glob("*.c")) if c.name not in files
-    ]
+    objects = [out / f"j-{c.stem}.o" for c in sorted(JOURNAL.glob("*.c")) if c.name not in files]
     for file, text in files.items():
         source = work / file
         source.write_text(text)
@@ -91,7 +89,16 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
 
     for test in sorted({row[0] for row in BATTERY}):
         subprocess.run(
-            ["gcc", "-o", work / test, out / f"s-{test}.o", *objects, *sim, *units(test), "-lpthread"],
+            [
+                "gcc",
+                "-o",
+                work / test,
+                out / f"s-{test}.o",
+                *objects,
+                *sim,
+                *units(test),
+                "-lpthread",
+            ],
             check=True,
         )
 
