@@ -108,7 +108,7 @@ struct mfs
   bool eager_dirs;		/* Give directory content at once.  */
   bool threads;
   uint32_t clock;		/* Stamped on inodes.  */
-  int aborted;
+  _Atomic int aborted;
 };
 
 /* SETTINGS null: the default.  Recovers if the log needs it.  */
