@@ -342,6 +342,7 @@ main (int argc, char **argv)
   test_group_commit (true);
   test_interval ();
   test_worker ();
+  test_freed_on_its_way_home ();
   test_worker_alone (false);
   test_worker_alone (true);
   test_open ();

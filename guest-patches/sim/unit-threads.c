@@ -66,7 +66,7 @@ test_group_commit (bool daemons)
   for (uint32_t n = 0; n < 8; n++)
     pthread_join (w[n].thread, NULL);
   journal_get_stats (fs.j, &st);
-  CHECK (st.commits >= 20 && st.commits <= 120, "%llu commits for 160 waits",
+  CHECK (st.commits >= 20 && st.commits <= 32, "%llu commits for 160 waits",
 	 (unsigned long long) st.commits);
   fs.j->ops = &simdisk_ops;
   unmount ();
@@ -158,6 +158,81 @@ test_worker (void)
   EXPECT (journal_quiesce (fs.j), 0);
   CHECK (d.now[3001 * 1024] == 9 && d.now[3002 * 1024] == 9,
 	 "the workers' blocks");
+  unmount ();
+}
+
+static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool held_back;
+static int synced;
+
+/* Holds a write of block 3000 to its home back until hold_lock is free.  */
+static int
+held_writev (void *ctx, uint64_t block, uint32_t count,
+	     const struct journal_iov *iov, unsigned iovcnt)
+{
+  if (block == 3000)
+    {
+      __atomic_store_n (&held_back, true, __ATOMIC_SEQ_CST);
+      pthread_mutex_lock (&hold_lock);
+      pthread_mutex_unlock (&hold_lock);
+    }
+  return simdisk_ops.writev (ctx, block, count, iov, iovcnt);
+}
+
+static void *
+checkpoint_main (void *arg)
+{
+  (void) arg;
+  EXPECT (journal_checkpoint (fs.j, 5000), 0);
+  return NULL;
+}
+
+static void *
+sync_main (void *arg)
+{
+  (void) arg;
+  EXPECT (journal_sync (fs.j), 0);
+  __atomic_store_n (&synced, 1, __ATOMIC_SEQ_CST);
+  return NULL;
+}
+
+/* A block is freed while its older copy is on its way home: it is not free
+   before that write is down, or the write would land on its next owner's
+   data.  */
+void
+test_freed_on_its_way_home (void)
+{
+  struct journal_handle *h;
+  struct journal_ops held = simdisk_ops;
+  pthread_t checkpoint, sync;
+  unsigned char data[1024] = { 3 };
+
+  mount_with ("hurdle", false);
+  held_back = false;
+  synced = 0;
+  held.writev = held_writev;
+  fs.j->ops = &held;
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3000, data), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  pthread_mutex_lock (&hold_lock);
+  pthread_create (&checkpoint, NULL, checkpoint_main, NULL);
+  while (!__atomic_load_n (&held_back, __ATOMIC_SEQ_CST))
+    usleep (1000);
+  EXPECT (journal_start (fs.j, 4, 4, &h), 0);
+  EXPECT (journal_free (h, 3000, 1, true), 0);
+  EXPECT (journal_dirty_data (h, 3001, data), 0);
+  EXPECT (journal_stop (h), 0);
+  pthread_create (&sync, NULL, sync_main, NULL);
+  usleep (200000);
+  CHECK (!__atomic_load_n (&synced, __ATOMIC_SEQ_CST)
+	 && journal_busy (fs.j, 3000), "free before its old copy is down");
+  pthread_mutex_unlock (&hold_lock);
+  pthread_join (checkpoint, NULL);
+  pthread_join (sync, NULL);
+  CHECK (!journal_busy (fs.j, 3000), "still busy");
+  fs.j->ops = &simdisk_ops;
   unmount ();
 }
 

@@ -42,5 +42,6 @@ void test_group_commit (bool daemons);
 void test_interval (void);
 void test_worker (void);
 void test_worker_alone (bool daemons);
+void test_freed_on_its_way_home (void);
 
 #endif
