@@ -30,6 +30,8 @@
    written are served by one commit: that is the group commit.  With
    daemons, a thread leaves it to the commit thread.  */
 
+#define GATHER_NS 15000000u
+
 /* Freeze T.  With the lock held, dropped while a block is copied: a copy
    may fault, and a fault ends in journal_read.  The copy goes to a spare
    that then changes places with the image that was set aside, so a page
@@ -144,12 +146,28 @@ write_out (struct journal *j, struct jtxn *t, bool empty)
   return err;
 }
 
+/* Those that the last commit served have gone on and will soon want the
+   next, beside those that want it already: wait for them, at most as long as
+   the last commit took, rather than have them wait for a whole commit.  A
+   thread by itself never waits here.  With the lock held.  */
+static void
+gather (struct journal *j, struct jtxn *t)
+{
+  uint64_t start = j->ops->now (j->ctx);
+  uint64_t most = j->commit_ns < GATHER_NS ? j->commit_ns : GATHER_NS;
+
+  while (t->waiters > 0 && t->waiters < j->expected && !j->err
+	 && j->ops->now (j->ctx) - start < most)
+    jwait (j, j->work, 1);
+}
+
 /* Commit the running transaction.  With the lock held.  */
 static void
 commit (struct journal *j)
 {
   struct jtxn *t = j->running;
 
+  gather (j, t);
   t->state = JTXN_LOCKED;
   while (t->updates > 0 || t->copying)
     jwait (j, j->drained, 0);
@@ -184,7 +202,9 @@ commit (struct journal *j)
   jwake (j, j->gate);
 
   junlock (j);
+  uint64_t start = j->ops->now (j->ctx);
   err = write_out (j, t, empty);
+  j->commit_ns = j->ops->now (j->ctx) - start;
   if (err)
     journal_abort (j, err, "the log could not be written");
   jlock (j);
@@ -202,6 +222,7 @@ commit (struct journal *j)
     j->stats.empty_commits++;
   else
     j->stats.commits++;
+  j->expected = t->waiters + (j->running ? j->running->waiters : 0);
   journal_tid_t tid = t->tid;
   j->results[tid % JRESULTS].tid = tid;
   j->results[tid % JRESULTS].err = t->data_err;
@@ -224,12 +245,16 @@ commit (struct journal *j)
 void
 jcommit_lead (struct journal *j)
 {
-  struct jtxn *t = j->running;
-
   JOURNAL_INVARIANT (journal_current () == NULL, "I3-lead");
-  while (j->leading && !j->err)
+  if (!j->running)
+    return;
+  journal_tid_t tid = j->running->tid;
+  /* Another thread may commit it meanwhile: look at the transaction, not
+     only at who leads, or this thread waits for a commit that it has no part
+     in.  */
+  while (j->leading && !j->err && j->running && j->running->tid == tid)
     jwait (j, j->done_cond, 0);
-  if (j->err || j->running != t || !t)
+  if (j->err || !j->running || j->running->tid != tid)
     return;
   j->leading = true;
   commit (j);
@@ -260,6 +285,11 @@ jcommit_wait_gate (struct journal *j, struct jtxn *t)
 int
 jcommit_wait (struct journal *j, journal_tid_t tid)
 {
+  if (j->running && j->running->tid == tid)
+    {
+      j->running->waiters++;
+      jwake (j, j->work);
+    }
   while (!j->err && !jtid_geq (j->committed, tid))
     {
       if (j->running && j->running->tid == tid)

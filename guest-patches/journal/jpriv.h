@@ -151,6 +151,7 @@ struct jtxn
   unsigned updates;		/* Open handles.  */
   bool copying;			/* A quiescent copy is under way.  */
   bool wanted;			/* Someone waits for its commit.  */
+  unsigned waiters;		/* How many do.  */
   int data_err;			/* An ordered write failed.  */
   uint64_t started_ns;
 
@@ -214,7 +215,7 @@ struct journal_handle
 };
 
 #define JFRONT_SLOTS 1024
-#define JDESC_BUFS 8
+#define JDESC_BUFS 4
 #define JIOV_MAX 512
 #define JRESULTS 64
 
@@ -251,6 +252,7 @@ struct journal
   } results[JRESULTS];		/* Of ordered writes, by tid.  */
   bool leading;			/* A thread commits.  */
   bool checkpointing;		/* A thread checkpoints.  */
+  unsigned expected;		/* Threads that will want the next commit. */
   bool commit_wanted, stopping;
   uint32_t space_wanted;	/* Free blocks asked of the daemon.  */
   _Atomic int err;		/* Set once by an abort.  */
@@ -258,7 +260,8 @@ struct journal
   /* The log is a ring of blocks from FIRST up to, not including, END.  */
   uint32_t first, end, head, free, max_txn, max_handle;
   uint32_t next_seq;
-  uint64_t last_commit_ns;
+  uint64_t last_commit_ns;	/* The time in the last commit block.  */
+  uint64_t commit_ns;		/* What the last commit took to write.  */
   void *spare;			/* Takes the copy in a freeze.  */
   void *copy_spare;		/* Takes an eager or quiescent one.  */
   unsigned char *descs[JDESC_BUFS];
@@ -327,7 +330,13 @@ uint32_t jtxn_space (const struct journal *j, uint32_t blocks,
 		     uint32_t revokes);
 uint32_t jtxn_bound (const struct journal *j, const struct jtxn *t,
 		     uint32_t credits, uint32_t revokes);
+bool jtxn_fits_log (const struct journal *j, uint32_t bound);
+bool jtxn_closed (const struct jtxn *t);
+struct jtxn *jtxn_new (struct journal *j);
 void jtxn_free (struct journal *j, struct jtxn *t);
+void jhandle_enter (struct journal_handle *h, struct jtxn *t,
+		    unsigned credits, unsigned revokes);
+struct journal_handle *jhandle_begin (struct journal *j);
 
 /* block.c: with the lock held.  */
 struct jblock *jblock_find (struct journal *j, uint64_t nr);

@@ -47,8 +47,8 @@ jtxn_bound (const struct journal *j, const struct jtxn *t, uint32_t credits,
 		     + credits, t->nrevokes + t->revokes_out + revokes);
 }
 
-static bool
-fits_log (const struct journal *j, uint32_t bound)
+bool
+jtxn_fits_log (const struct journal *j, uint32_t bound)
 {
   return bound + jtxn_space (j, j->set.worker_credits, 0) <= j->free;
 }
@@ -63,8 +63,8 @@ jtxn_free (struct journal *j, struct jtxn *t)
   jmem_free (&j->mem, t, sizeof *t);
 }
 
-static struct jtxn *
-new_txn (struct journal *j)
+struct jtxn *
+jtxn_new (struct journal *j)
 {
   struct jtxn *t = jmem_alloc (&j->mem, sizeof *t);
   if (!t)
@@ -87,8 +87,8 @@ new_txn (struct journal *j)
   return t;
 }
 
-static bool
-closed (const struct jtxn *t)
+bool
+jtxn_closed (const struct jtxn *t)
 {
   return t->state != JTXN_RUNNING || t->copying;
 }
@@ -104,7 +104,7 @@ try_join (struct journal *j, unsigned credits, unsigned revokes,
 
   if (j->err)
     return EROFS;
-  if (t && closed (t))
+  if (t && jtxn_closed (t))
     {
       jwait (j, j->gate, 0);
       return EAGAIN;
@@ -116,7 +116,7 @@ try_join (struct journal *j, unsigned credits, unsigned revokes,
       jcommit_wait_gate (j, t);
       return EAGAIN;
     }
-  if (!fits_log (j, bound))
+  if (!jtxn_fits_log (j, bound))
     {
       /* Blocks of done transactions go home.  If there is none, the
 	 committing one will be done.  */
@@ -131,7 +131,7 @@ try_join (struct journal *j, unsigned credits, unsigned revokes,
 	}
       return EAGAIN;
     }
-  *txn = t ? t : new_txn (j);
+  *txn = t ? t : jtxn_new (j);
   return *txn ? 0 : ENOMEM;
 }
 
@@ -153,8 +153,8 @@ join (struct journal *j, unsigned credits, unsigned revokes,
   return err;
 }
 
-static void
-enter (struct journal_handle *h, struct jtxn *t, unsigned credits,
+void
+jhandle_enter (struct journal_handle *h, struct jtxn *t, unsigned credits,
        unsigned revokes)
 {
   /* The worker's gate is checked by its own start.  */
@@ -170,8 +170,8 @@ enter (struct journal_handle *h, struct jtxn *t, unsigned credits,
   t->revokes_out += revokes;
 }
 
-static struct journal_handle *
-begin (struct journal *j)
+struct journal_handle *
+jhandle_begin (struct journal *j)
 {
   struct journal_handle *h = &self;
   JOURNAL_INVARIANT (h->depth == 0, "I2");
@@ -219,97 +219,14 @@ journal_start (struct journal *j, unsigned credits, unsigned revokes,
   if (too_big (j, credits, revokes))
     return E2BIG;
 
-  h = begin (j);
+  h = jhandle_begin (j);
   jlock (j);
   struct jtxn *t = NULL;
   int err = join (j, credits, revokes, &t);
   if (!err)
     {
-      enter (h, t, credits, revokes);
+      jhandle_enter (h, t, credits, revokes);
       h->depth = 1;
-      *handle = h;
-    }
-  junlock (j);
-  return err;
-}
-
-/* The transaction that a worker joins.  */
-static int
-worker_join (struct journal *j, struct journal_handle *parent,
-	     unsigned credits, unsigned revokes, struct jtxn **txn,
-	     unsigned *kept)
-{
-  for (;;)
-    {
-      struct jtxn *t = parent ? parent->txn : j->running;
-      *kept = 0;
-      if (j->err)
-	return EROFS;
-      if (t && (t->copying || t->state == JTXN_SWITCH))
-	{
-	  jwait (j, j->gate, 0);
-	  continue;
-	}
-      if (parent)
-	{
-	  if (parent->credits < credits || parent->revokes < revokes)
-	    return EAGAIN;
-	  *txn = t;
-	  return 0;
-	}
-      if (!t && !fits_log (j, jtxn_space (j, j->set.worker_credits, 0)))
-	{
-	  /* Waits for writes home only, see R2.  */
-	  if (!jcheckpoint_possible (j))
-	    return EAGAIN;
-	  jcheckpoint (j, j->end / 4);
-	  continue;
-	}
-      if (!t)
-	t = new_txn (j);
-      if (!t)
-	return ENOMEM;
-      /* What is kept back is for a locked or a full transaction.  */
-      uint32_t bound = jtxn_bound (j, t, credits, revokes);
-      if (closed (t) || bound > j->max_txn || !fits_log (j, bound))
-	{
-	  if (t->worker_left < credits || revokes > 0)
-	    return EAGAIN;
-	  *kept = credits;
-	}
-      *txn = t;
-      return 0;
-    }
-}
-
-int
-journal_start_worker (struct journal *j, struct journal_handle *parent,
-		      unsigned credits, unsigned revokes,
-		      struct journal_handle **handle)
-{
-  struct journal_handle *h = begin (j);
-  struct jtxn *t = NULL;
-  unsigned kept;
-
-  JOURNAL_INVARIANT (!parent || parent->j == j, "I2");
-  jlock (j);
-  int err = worker_join (j, parent, credits, revokes, &t, &kept);
-  if (!err)
-    {
-      h->worker = true;
-      h->parent = parent;
-      h->kept = kept;
-      t->worker_left -= kept;
-      if (parent)
-	{
-	  parent->credits -= credits;
-	  parent->revokes -= revokes;
-	  t->outstanding -= credits;
-	  t->revokes_out -= revokes;
-	}
-      enter (h, t, credits, revokes);
-      h->depth = 1;
-      j->stats.worker_starts++;
       *handle = h;
     }
   junlock (j);
@@ -329,7 +246,7 @@ journal_extend (struct journal_handle *h, unsigned credits, unsigned revokes)
   uint32_t bound = jtxn_bound (j, t, credits, revokes);
   if (j->err)
     err = EROFS;
-  else if (bound > j->max_txn || !fits_log (j, bound))
+  else if (bound > j->max_txn || !jtxn_fits_log (j, bound))
     err = EAGAIN;
   else
     {
@@ -420,7 +337,7 @@ journal_stop (struct journal_handle *h)
     }
   else if (!err && h->sync)
     err = jcommit_wait (j, tid);
-  else if (!err && mine && j->running == t && t->updates == 0 && !closed (t))
+  else if (!err && mine && j->running == t && t->updates == 0 && !jtxn_closed (t))
     jcommit_lead (j);
   junlock (j);
   return err;
@@ -444,7 +361,7 @@ journal_restart (struct journal_handle *h, unsigned credits,
   int err = join (j, credits, revokes, &t);
   h->depth = 1;
   if (!err)
-    enter (h, t, credits, revokes);
+    jhandle_enter (h, t, credits, revokes);
   else
     {
       /* There is no transaction to go on in.  The handle stays open so that

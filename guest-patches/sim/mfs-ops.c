@@ -15,14 +15,14 @@
 #define IFLNK 0xA000
 #define IFMT 0xF000
 
-static void
+void
 lock_node (struct mfs *fs, uint32_t ino, const char *name)
 {
   lockorder_acquire (name);
   pthread_mutex_lock (&fs->nodes[ino].lock);
 }
 
-static void
+void
 unlock_node (struct mfs *fs, uint32_t ino, const char *name)
 {
   pthread_mutex_unlock (&fs->nodes[ino].lock);
@@ -30,8 +30,8 @@ unlock_node (struct mfs *fs, uint32_t ino, const char *name)
 }
 
 /* The journal is the outermost lock.  */
-static int
-start (struct mfs *fs, struct journal_handle **h)
+int
+mfs_start (struct mfs *fs, struct journal_handle **h)
 {
   int err = journal_start (fs->j, CREDITS, REVOKES, h);
   mfs_changed = mfs_sync_failed = false;
@@ -42,8 +42,8 @@ start (struct mfs *fs, struct journal_handle **h)
   return err;
 }
 
-static int
-stop (struct mfs *fs, struct journal_handle *h, bool sync, int err)
+int
+mfs_stop (struct mfs *fs, struct journal_handle *h, bool sync, int err)
 {
   if (err && mfs_changed && !fs->aborted)
     journal_abort (fs->j, err, "an operation was cut off in the middle");
@@ -60,8 +60,8 @@ stop (struct mfs *fs, struct journal_handle *h, bool sync, int err)
   return 0;
 }
 
-static uint32_t
-stamp (struct mfs *fs)
+uint32_t
+mfs_stamp (struct mfs *fs)
 {
   return __atomic_load_n (&fs->clock, __ATOMIC_RELAXED);
 }
@@ -94,7 +94,7 @@ make (struct mfs *fs, const struct op_args *a, struct inode *new,
   struct journal_handle *h;
   struct inode d;
   bool dir = (new->mode & IFMT) == IFDIR, fresh;
-  int err = start (fs, &h);
+  int err = mfs_start (fs, &h);
 
   if (err)
     return err;
@@ -122,8 +122,8 @@ make (struct mfs *fs, const struct op_args *a, struct inode *new,
       new->size = fs->g.bs;
       d.links++;
     }
-  new->atime = new->ctime = new->mtime = stamp (fs);
-  d.mtime = d.ctime = stamp (fs);
+  new->atime = new->ctime = new->mtime = mfs_stamp (fs);
+  d.mtime = d.ctime = mfs_stamp (fs);
   if (!err)
     err = inode_put (fs, h, *ino, new);
   if (!err)
@@ -131,7 +131,7 @@ make (struct mfs *fs, const struct op_args *a, struct inode *new,
   if (!err)
     err = inode_put (fs, h, a->dir, &d);
   unlock_node (fs, a->dir, "directory");
-  return stop (fs, h, a->sync, err);
+  return mfs_stop (fs, h, a->sync, err);
 }
 
 int
@@ -170,7 +170,7 @@ mfs_link (struct mfs *fs, const struct op_args *a)
 {
   struct journal_handle *h;
   struct inode d, i;
-  int err = start (fs, &h);
+  int err = mfs_start (fs, &h);
 
   if (err)
     return err;
@@ -184,7 +184,7 @@ mfs_link (struct mfs *fs, const struct op_args *a)
   if (!err)
     err = must_be_new (fs, &d, a->name);
   i.links++;
-  i.ctime = d.mtime = stamp (fs);
+  i.ctime = d.mtime = mfs_stamp (fs);
   if (!err)
     err = inode_put (fs, h, a->dir2, &i);
   if (!err)
@@ -193,7 +193,7 @@ mfs_link (struct mfs *fs, const struct op_args *a)
     err = inode_put (fs, h, a->dir, &d);
   unlock_node (fs, a->dir2, "file");
   unlock_node (fs, a->dir, "directory");
-  return stop (fs, h, a->sync, err);
+  return mfs_stop (fs, h, a->sync, err);
 }
 
 /* The last link is gone and nobody has it open: free all.  */
@@ -221,7 +221,7 @@ destroy (struct mfs *fs, struct journal_handle *h, uint32_t ino,
   i->size = 0;
   if (!err)
     err = inode_put (fs, h, ino, i);
-  return err ? err : inode_retire (fs, h, ino, dir, stamp (fs) + 1);
+  return err ? err : inode_retire (fs, h, ino, dir, mfs_stamp (fs) + 1);
 }
 
 /* One link fewer.  */
@@ -230,7 +230,7 @@ drop_link (struct mfs *fs, struct journal_handle *h, uint32_t ino,
 	   struct inode *i)
 {
   i->links -= (i->mode & IFMT) == IFDIR ? 2 : 1;
-  i->ctime = stamp (fs);
+  i->ctime = mfs_stamp (fs);
   if (i->links > 0)
     return inode_put (fs, h, ino, i);
   if (fs->nodes[ino].opens == 0)
@@ -245,7 +245,7 @@ mfs_unlink (struct mfs *fs, const struct op_args *a, bool keep_open)
   struct journal_handle *h;
   struct inode d, i;
   uint32_t ino = 0;
-  int err = start (fs, &h);
+  int err = mfs_start (fs, &h);
 
   if (err)
     return err;
@@ -261,7 +261,7 @@ mfs_unlink (struct mfs *fs, const struct op_args *a, bool keep_open)
 	err = EISDIR;
       if (keep_open)
 	fs->nodes[ino].opens++;
-      d.mtime = stamp (fs);
+      d.mtime = mfs_stamp (fs);
       if (!err)
 	err = dir_remove (fs, h, &d, a->name);
       if (!err)
@@ -273,7 +273,7 @@ mfs_unlink (struct mfs *fs, const struct op_args *a, bool keep_open)
       unlock_node (fs, ino, "file");
     }
   unlock_node (fs, a->dir, "directory");
-  return stop (fs, h, a->sync, err);
+  return mfs_stop (fs, h, a->sync, err);
 }
 
 int
@@ -281,7 +281,7 @@ mfs_close (struct mfs *fs, uint32_t ino)
 {
   struct journal_handle *h;
   struct inode i;
-  int err = start (fs, &h);
+  int err = mfs_start (fs, &h);
   if (err)
     return err;
   lock_node (fs, ino, "file");
@@ -289,7 +289,7 @@ mfs_close (struct mfs *fs, uint32_t ino)
   if (--fs->nodes[ino].opens == 0 && !err && i.links == 0)
     err = destroy (fs, h, ino, &i, true);
   unlock_node (fs, ino, "file");
-  return stop (fs, h, false, err);
+  return mfs_stop (fs, h, false, err);
 }
 
 int
@@ -298,7 +298,7 @@ mfs_rmdir (struct mfs *fs, const struct op_args *a)
   struct journal_handle *h;
   struct inode d, i;
   uint32_t ino = 0;
-  int err = start (fs, &h);
+  int err = mfs_start (fs, &h);
 
   if (err)
     return err;
@@ -324,7 +324,7 @@ mfs_rmdir (struct mfs *fs, const struct op_args *a)
       unlock_node (fs, ino, "subdirectory");
     }
   unlock_node (fs, a->dir, "directory");
-  return stop (fs, h, a->sync, err);
+  return mfs_stop (fs, h, a->sync, err);
 }
 
 /* The target, if there is one, gives way.  */
@@ -356,7 +356,7 @@ mfs_rename (struct mfs *fs, const struct op_args *a)
   struct inode from, to, i, victim;
   uint32_t ino = 0, old = 0;
   bool cross = a->dir != a->dir2;
-  int err = start (fs, &h);
+  int err = mfs_start (fs, &h);
 
   if (err)
     return err;
@@ -393,7 +393,7 @@ mfs_rename (struct mfs *fs, const struct op_args *a)
 	  to.links++;
 	  err = dir_set (fs, h, &i, "..", a->dir2);
 	}
-      from.mtime = t->mtime = stamp (fs);
+      from.mtime = t->mtime = mfs_stamp (fs);
       if (!err)
 	err = inode_put (fs, h, a->dir, &from);
       if (!err && cross)
@@ -408,101 +408,5 @@ mfs_rename (struct mfs *fs, const struct op_args *a)
     unlock_node (fs, a->dir2, "directory");
   pthread_mutex_unlock (&fs->rename_lock);
   lockorder_release ("rename");
-  return stop (fs, h, a->sync, err);
-}
-
-int
-mfs_chmod (struct mfs *fs, const struct op_args *a)
-{
-  struct journal_handle *h;
-  struct inode i;
-  int err = start (fs, &h);
-  if (err)
-    return err;
-  lock_node (fs, a->dir, "file");
-  err = inode_get (fs, a->dir, &i);
-  i.mode = (uint16_t) ((i.mode & IFMT) | (a->mode & 07777));
-  i.uid = (uint16_t) a->offset;
-  i.ctime = stamp (fs);
-  if (!err)
-    err = inode_put (fs, h, a->dir, &i);
-  unlock_node (fs, a->dir, "file");
-  return stop (fs, h, a->sync, err);
-}
-
-int
-mfs_write (struct mfs *fs, const struct op_args *a, uint32_t version)
-{
-  struct journal_handle *h;
-  struct inode i;
-  unsigned char buf[65536];
-  int err = start (fs, &h);
-
-  if (err)
-    return err;
-  lock_node (fs, a->dir, "file");
-  err = inode_get (fs, a->dir, &i);
-  for (uint32_t k = a->offset; k < a->offset + a->length && !err; k++)
-    {
-      uint32_t block;
-      bool fresh;
-      err = bmap (fs, h, &i, k, true, false, &block, &fresh);
-      if (err)
-	break;
-      data_fill (buf, fs->g.bs, i.generation, k, version);
-      err = page_data_write (fs, a->dir, k, block, buf);
-      if (!err && fresh)
-	err = journal_order (h, a->dir, k, 1);
-      if ((k + 1) * fs->g.bs > i.size)
-	i.size = (k + 1) * fs->g.bs;
-    }
-  i.mtime = stamp (fs);
-  if (!err)
-    err = inode_put (fs, h, a->dir, &i);
-  unlock_node (fs, a->dir, "file");
-  return stop (fs, h, a->sync, err);
-}
-
-int
-mfs_truncate (struct mfs *fs, const struct op_args *a)
-{
-  struct journal_handle *h;
-  struct inode i;
-  int err = start (fs, &h);
-
-  if (err)
-    return err;
-  lock_node (fs, a->dir, "file");
-  err = inode_get (fs, a->dir, &i);
-  i.size = a->length * fs->g.bs;
-  i.mtime = stamp (fs);
-  if (!err)
-    {
-      journal_unorder (h, a->dir, a->length);
-      err = inode_put (fs, h, a->dir, &i);
-    }
-  /* A file that is only held open is on the list already.  */
-  bool listed = i.links && !fs->threads;
-  if (!err && listed)
-    err = orphan_add (fs, h, a->dir);
-  if (!err)
-    err = truncate_blocks (fs, h, a->dir, &i, a->length, false);
-  if (!err && listed)
-    err = orphan_del (fs, h, a->dir, 0);
-  unlock_node (fs, a->dir, "file");
-  return stop (fs, h, a->sync, err);
-}
-
-int
-mfs_fsync (struct mfs *fs, uint32_t ino)
-{
-  int err = page_write_out (fs, ino, 0, UINT64_MAX);
-  return err ? err : journal_fsync (fs->j, fs->nodes[ino].tid);
-}
-
-int
-mfs_sync (struct mfs *fs)
-{
-  int err = page_write_out (fs, 0, 0, UINT64_MAX);
-  return err ? err : journal_sync (fs->j);
+  return mfs_stop (fs, h, a->sync, err);
 }

@@ -57,7 +57,7 @@ clean (struct mfs *fs, uint32_t block, struct page *p)
   if (!p->present || !p->dirty)
     return 0;
   int err = 0;
-  if (!p->meta && __atomic_load_n (&fs->aborted, __ATOMIC_RELAXED))
+  if (!p->meta && fs->aborted)
     err = EROFS;
   else if (!p->meta)
     err = simdisk_write (fs->disk, block, p->data);

@@ -108,7 +108,7 @@ struct mfs
   bool eager_dirs;		/* Give directory content at once.  */
   bool threads;
   uint32_t clock;		/* Stamped on inodes.  */
-  int aborted;
+  _Atomic int aborted;
 };
 
 /* SETTINGS null: the default.  Recovers if the log needs it.  */
@@ -174,6 +174,14 @@ int bmap (struct mfs *fs, struct journal_handle *h, struct inode *i,
    the inode on the orphan list.  */
 int truncate_blocks (struct mfs *fs, struct journal_handle *h, uint32_t ino,
 		     struct inode *i, uint32_t index, bool dir);
+
+/* Every operation begins and ends with these; the journal is the outermost
+   lock.  */
+int mfs_start (struct mfs *fs, struct journal_handle **h);
+int mfs_stop (struct mfs *fs, struct journal_handle *h, bool sync, int err);
+uint32_t mfs_stamp (struct mfs *fs);
+void lock_node (struct mfs *fs, uint32_t ino, const char *name);
+void unlock_node (struct mfs *fs, uint32_t ino, const char *name);
 
 /* Operations: one handle each.  errno or 0.  SYNC: marked sync.  */
 struct op_args

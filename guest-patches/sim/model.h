@@ -9,6 +9,11 @@
 
 #include "check.h"
 
+#define IFDIR 0x4000u
+#define IFREG 0x8000u
+#define IFLNK 0xA000u
+#define IFMT 0xF000u
+
 #define MODEL_NODES 200
 #define MODEL_ENTRIES 600
 #define MODEL_NAME 48
@@ -34,6 +39,15 @@ struct model
   uint32_t next_generation;
 };
 
+bool model_is_dir (const struct model_node *n);
+/* The entry NAME of node DIR, or -1.  */
+int model_find (const struct model *m, int dir, const char *name);
+bool model_empty (const struct model *m, int dir);
+/* Is NODE in the tree below TOP, or TOP itself?  */
+bool model_inside (const struct model *m, int node, int top);
+/* A free node, or -1.  */
+int model_new_node (struct model *m);
+void model_add (struct model *m, int dir, const char *name, int node);
 void model_init (struct model *m);
 uint64_t model_digest (const struct model *m);
 

@@ -81,14 +81,25 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
             check=True,
         )
         objects.append(obj)
-    sim = [
-        o
-        for o in sorted(out.glob("s-*.o"))
-        if not o.name.startswith(("s-test-", "s-bench", "s-fuzz"))
-    ]
+    mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz")
+    sim = [o for o in sorted(out.glob("s-*.o")) if not o.name.startswith(mains)]
+
+    def units(test: str) -> list[Path]:
+        return sorted(out.glob("s-unit-*.o")) if test == "test-unit" else []
+
     for test in sorted({row[0] for row in BATTERY}):
         subprocess.run(
-            ["gcc", "-o", work / test, out / f"s-{test}.o", *objects, *sim, "-lpthread"], check=True
+            [
+                "gcc",
+                "-o",
+                work / test,
+                out / f"s-{test}.o",
+                *objects,
+                *sim,
+                *units(test),
+                "-lpthread",
+            ],
+            check=True,
         )
 
 

@@ -63,6 +63,8 @@ options_parse (struct options *o, int argc, char **argv)
 	o->block_size = (uint32_t) v;
       else if (number (a, "pressure", &v))
 	o->pressure = (uint32_t) v;
+      else if (number (a, "fail", &v))
+	o->fail = (uint32_t) v;
       else if (number (a, "small", &v))
 	o->small = (uint32_t) v;
       else if (number (a, "threads", &v))

@@ -15,6 +15,7 @@ struct options
   unsigned long seeds, states;	/* At least so many of each.  */
   uint32_t ops, warm, block_size, pressure, threads;
   uint32_t small;		/* One in so many has half a log.  */
+  uint32_t fail;		/* The disk dies after so many calls.  */
   unsigned subsets, e2fsck_every, again_every, mount_every;
   struct journal_settings settings;
   const char *scratch;

@@ -80,6 +80,11 @@ void simdisk_undo (struct simdisk *d);
 void simdisk_poke (struct simdisk *d, uint64_t block, const void *data);
 void simdisk_no_faults (struct simdisk *d);
 
+/* Inside, with the lock: does this call fail?  Put one block.  */
+bool simdisk_fails (struct simdisk *d, long *after, unsigned long *failed);
+bool simdisk_io_fails (struct simdisk *d);
+void simdisk_put (struct simdisk *d, uint64_t block, const void *data);
+
 /* The engine's surroundings: ctx is a struct simdisk.  */
 extern const struct journal_ops simdisk_ops;
 

@@ -59,6 +59,15 @@ must (int err, const char *what, unsigned n)
   CHECK (err == 0, "thread %u: %s: %s", n, what, strerror (err));
 }
 
+/* The same for what fails when the disk dies: then the thread ends.  */
+static bool
+failed (const struct actor *a, int err, const char *what)
+{
+  if (!a->o->fail)
+    must (err, what, a->n);
+  return err != 0;
+}
+
 /* A fault: give file INO block INDEX, in a handle of the worker's own.  */
 static int
 serve_fault (struct pager *p)
@@ -148,36 +157,45 @@ fault (struct journal_handle *h, uint32_t ino, uint32_t index)
   return err;
 }
 
-static void
+static bool
 fault_op (struct actor *a, struct rng *r, uint32_t ino)
 {
   struct journal_handle *h;
-  must (journal_start (a->fs->j, 24, 4, &h), "start", a->n);
+  if (failed (a, journal_start (a->fs->j, 24, 4, &h), "start"))
+    return false;
   pthread_mutex_lock (&a->fs->nodes[ino].lock);
-  must (fault (h, ino, rng_below (r, 8)), "a fault", a->n);
+  bool bad = failed (a, fault (h, ino, rng_below (r, 8)), "a fault");
   pthread_mutex_unlock (&a->fs->nodes[ino].lock);
-  must (journal_stop (h), "stop", a->n);
+  if (bad)
+    journal_abort (a->fs->j, EIO, "a fault failed");
+  return !failed (a, journal_stop (h), "stop") && !bad;
 }
 
 /* The same value in two places, in two steps.  */
-static void
+static bool
 twin_op (struct actor *a, uint32_t value)
 {
   struct journal_handle *h;
   struct inode i;
-  must (journal_start (a->fs->j, 24, 4, &h), "start", a->n);
-  must (inode_get (a->fs, a->twin, &i), "inode_get", a->n);
+  if (failed (a, journal_start (a->fs->j, 24, 4, &h), "start"))
+    return false;
+  int err = inode_get (a->fs, a->twin, &i);
   i.uid = (uint16_t) value;
-  must (inode_put (a->fs, h, a->twin, &i), "inode_put", a->n);
+  if (!err)
+    err = inode_put (a->fs, h, a->twin, &i);
   if (value % 8 == 0)
     usleep (50);
   i.gid = (uint16_t) value;
-  must (inode_put (a->fs, h, a->twin, &i), "inode_put", a->n);
-  must (journal_stop (h), "stop", a->n);
+  if (!err)
+    err = inode_put (a->fs, h, a->twin, &i);
+  if (err)
+    journal_abort (a->fs->j, err, "half of it is done");
+  int e = journal_stop (h);
+  return !failed (a, err ? err : e, "twin");
 }
 
 /* A file with a number, durable when this returns.  */
-static void
+static bool
 durable_op (struct actor *a)
 {
   char name[32];
@@ -186,22 +204,24 @@ durable_op (struct actor *a)
     .offset = (a->n + 1) << 16 | a->files
   };
   if (a->files >= 60)
-    return;
+    return true;
   snprintf (name, sizeof name, "d%u", a->files);
-  must (mfs_create (a->fs, &args, &ino), "create", a->n);
+  if (failed (a, mfs_create (a->fs, &args, &ino), "create"))
+    return false;
   args.dir = ino;
   args.offset = 0;
   args.length = 1;
   args.sync = a->files % 2;
-  must (mfs_write (a->fs, &args, 1), "write", a->n);
-  if (!args.sync)
-    must (mfs_fsync (a->fs, ino), "fsync", a->n);
+  if (failed (a, mfs_write (a->fs, &args, 1), "write") || mfs_sync_failed
+      || (!args.sync && failed (a, mfs_fsync (a->fs, ino), "fsync")))
+    return false;
   pthread_mutex_lock (&a->fs->disk->lock);
   a->durable_at[a->files++] = a->fs->disk->nrecords;
   pthread_mutex_unlock (&a->fs->disk->lock);
+  return true;
 }
 
-static void
+static bool
 churn (struct actor *a, struct rng *r)
 {
   char name[32], name2[32];
@@ -225,7 +245,7 @@ churn (struct actor *a, struct rng *r)
 	  err = mfs_write (a->fs, &args, 1);
 	}
       if (!err && args.dir == ino && rng_below (r, 2))
-	fault_op (a, r, ino);
+	return fault_op (a, r, ino);
     }
   else if (what < 7)
     err = mfs_unlink (a->fs, &args, false);
@@ -238,9 +258,8 @@ churn (struct actor *a, struct rng *r)
       args.dir2 = args.dir;
       err = mfs_rename (a->fs, &args);
     }
-  CHECK (err == 0 || err == EEXIST || err == ENOENT || err == EISDIR
-	 || err == ENOTDIR || err == ENOTEMPTY, "thread %u: %u: %s", a->n,
-	 what, strerror (err));
+  return err == EEXIST || err == ENOENT || err == EISDIR || err == ENOTDIR
+    || err == ENOTEMPTY || !failed (a, err, "an operation");
 }
 
 static void *
@@ -248,17 +267,18 @@ actor_main (void *arg)
 {
   struct actor *a = arg;
   struct rng r = { a->o->seed * 1000 + a->n };
-  for (uint32_t k = 0; k < a->o->ops * 4; k++)
+  bool alive = true;
+  for (uint32_t k = 0; k < a->o->ops * 4 && alive; k++)
     {
-      twin_op (a, k);
-      churn (a, &r);
-      if (rng_below (&r, 12) == 0)
-	durable_op (a);
-      if (rng_below (&r, 40) == 0)
-	must (mfs_sync (a->fs), "sync", a->n);
+      alive = twin_op (a, k) && churn (a, &r);
+      if (alive && rng_below (&r, 12) == 0)
+	alive = durable_op (a);
+      if (alive && rng_below (&r, 40) == 0)
+	alive = !failed (a, mfs_sync (a->fs), "sync");
       /* Write all home while others commit.  */
-      if (rng_below (&r, 30) == 0)
-	must (journal_checkpoint (a->fs->j, UINT32_MAX), "checkpoint", a->n);
+      if (alive && rng_below (&r, 30) == 0)
+	alive = !failed (a, journal_checkpoint (a->fs->j, UINT32_MAX),
+			 "checkpoint");
     }
   return NULL;
 }
@@ -384,15 +404,26 @@ main (int argc, char **argv)
   d.recording = true;
   /* So that commits, checkpoints and operations overlap.  */
   d.slow_us = 100;
+  if (o.fail)
+    {
+      d.fail_io_after = o.fail;
+      d.sticky = true;
+    }
   run_threads (&fs, &o);
   d.recording = false;
   d.slow_us = 0;
   journal_get_stats (fs.j, &st);
   CHECK (st.late_access == 0, "%llu blocks changed unannounced",
 	 (unsigned long long) st.late_access);
-  must (mfs_unmount (&fs), "unmount", 0);
-  check_image (&d, &t, NULL, NULL);
-  CHECK (!t.problem[0], "after the unmount: %s", t.problem);
+  CHECK (!o.fail || d.io_failed, "the disk did not die");
+  simdisk_no_faults (&d);
+  int err = mfs_unmount (&fs);
+  if (!o.fail)
+    {
+      must (err, "unmount", 0);
+      check_image (&d, &t, NULL, NULL);
+      CHECK (!t.problem[0], "after the unmount: %s", t.problem);
+    }
 
   struct found found = { .o = &o, .d = &start };
   struct campaign c = {

@@ -37,6 +37,9 @@ def engine() -> Path:
         "test-format seeds=4",
         "test-threads states=1500",
         "test-threads states=1500 set.daemons=on",
+        "test-threads states=300 fail=300 set.daemons=on",
+        "test-threads states=300 fail=300",
+        "test-wrap seed=7 seeds=2 ops=12 set.daemons=on set.csum=v1",
     ],
 )
 def test_suite(engine: Path, tmp_path: Path, command: str) -> None:

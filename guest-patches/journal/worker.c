@@ -1,0 +1,102 @@
+/* The journal engine: handles of pager workers.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include "jpriv.h"
+
+/* A worker of a pager serves a fault, and a thread with a handle may be
+   waiting for it, with the worker's transaction locked.  So it
+
+   - joins a LOCKED transaction, and one that is full;
+   - takes its credits from the handle that waits for it, if it knows that,
+     or else from what the transaction keeps back for workers;
+   - waits for a freeze or a quiescent copy, which are short and need no
+     worker that starts a handle, and, if it has to open a transaction, for
+     blocks to go home, which needs only the disk (R2, R3 in
+     transaction.c);
+   - never commits, and waits for no commit.  */
+
+/* The transaction that a worker joins.  */
+static int
+worker_join (struct journal *j, struct journal_handle *parent,
+	     unsigned credits, unsigned revokes, struct jtxn **txn,
+	     unsigned *kept)
+{
+  for (;;)
+    {
+      struct jtxn *t = parent ? parent->txn : j->running;
+      *kept = 0;
+      if (j->err)
+	return EROFS;
+      if (t && (t->copying || t->state == JTXN_SWITCH))
+	{
+	  jwait (j, j->gate, 0);
+	  continue;
+	}
+      if (parent)
+	{
+	  if (parent->credits < credits || parent->revokes < revokes)
+	    return EAGAIN;
+	  *txn = t;
+	  return 0;
+	}
+      if (!t && !jtxn_fits_log (j, jtxn_space (j, j->set.worker_credits, 0)))
+	{
+	  /* Waits for writes home only, see R2.  */
+	  if (!jcheckpoint_possible (j))
+	    return EAGAIN;
+	  jcheckpoint (j, j->end / 4);
+	  continue;
+	}
+      if (!t)
+	t = jtxn_new (j);
+      if (!t)
+	return ENOMEM;
+      /* What is kept back is for a locked or a full transaction.  */
+      uint32_t bound = jtxn_bound (j, t, credits, revokes);
+      if (jtxn_closed (t) || bound > j->max_txn || !jtxn_fits_log (j, bound))
+	{
+	  if (t->worker_left < credits || revokes > 0)
+	    return EAGAIN;
+	  *kept = credits;
+	}
+      *txn = t;
+      return 0;
+    }
+}
+
+int
+journal_start_worker (struct journal *j, struct journal_handle *parent,
+		      unsigned credits, unsigned revokes,
+		      struct journal_handle **handle)
+{
+  struct journal_handle *h = jhandle_begin (j);
+  struct jtxn *t = NULL;
+  unsigned kept;
+
+  JOURNAL_INVARIANT (!parent || parent->j == j, "I2");
+  jlock (j);
+  int err = worker_join (j, parent, credits, revokes, &t, &kept);
+  if (!err)
+    {
+      h->worker = true;
+      h->parent = parent;
+      h->kept = kept;
+      t->worker_left -= kept;
+      if (parent)
+	{
+	  parent->credits -= credits;
+	  parent->revokes -= revokes;
+	  t->outstanding -= credits;
+	  t->revokes_out -= revokes;
+	}
+      jhandle_enter (h, t, credits, revokes);
+      h->depth = 1;
+      j->stats.worker_starts++;
+      *handle = h;
+    }
+  junlock (j);
+  return err;
+}

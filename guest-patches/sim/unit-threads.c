@@ -1,0 +1,265 @@
+/* The interface with threads: group commit, daemons, page workers.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+struct waiter
+{
+  pthread_t thread;
+  uint32_t n;
+};
+
+static void *
+waiter_main (void *arg)
+{
+  struct waiter *w = arg;
+  struct journal_handle *h;
+  unsigned char data[1024];
+  memset (data, (int) w->n, sizeof data);
+  for (int k = 0; k < 20; k++)
+    {
+      EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+      EXPECT (journal_dirty_data (h, 3000 + w->n, data), 0);
+      journal_set_sync (h);
+      CHECK (journal_needs_sync (h), "sync");
+      EXPECT (journal_stop (h), 0);
+    }
+  return NULL;
+}
+
+/* Eight threads that each want twenty commits share them: while one is
+   being written, the rest gather in the next.  */
+void
+test_group_commit (bool daemons)
+{
+  struct waiter w[8];
+  struct journal_stats st;
+
+  mount_with ("hurdle", daemons);
+  EXPECT (journal_quiesce (fs.j), 0);
+  d.slow_us = 1000;
+  for (uint32_t n = 0; n < 8; n++)
+    {
+      w[n].n = n;
+      pthread_create (&w[n].thread, NULL, waiter_main, &w[n]);
+    }
+  for (uint32_t n = 0; n < 8; n++)
+    pthread_join (w[n].thread, NULL);
+  journal_get_stats (fs.j, &st);
+  CHECK (st.commits >= 20 && st.commits <= 32, "%llu commits for 160 waits",
+	 (unsigned long long) st.commits);
+  d.slow_us = 0;
+  unmount ();
+}
+
+/* A transaction that nobody waits for is committed when it is old.  */
+void
+test_interval (void)
+{
+  struct journal_handle *h;
+  struct journal_stats st;
+  unsigned char data[1024] = { 7 };
+
+  mount_with ("hurdle", true);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3000, data), 0);
+  EXPECT (journal_stop (h), 0);
+  for (int k = 0; k < 200; k++)
+    {
+      journal_get_stats (fs.j, &st);
+      if (st.commits)
+	break;
+      usleep (10000);
+    }
+  CHECK (st.commits == 1, "%llu commits", (unsigned long long) st.commits);
+  unmount ();
+}
+
+struct worker
+{
+  struct journal_handle *parent;
+  int state;
+};
+
+static void *
+committer_main (void *arg)
+{
+  (void) arg;
+  EXPECT (journal_sync (fs.j), 0);
+  return NULL;
+}
+
+static void *
+worker_main (void *arg)
+{
+  struct worker *w = arg;
+  struct journal_handle *h;
+  unsigned char data[1024] = { 9 };
+  if (w->parent)
+    EXPECT (journal_start_worker (fs.j, w->parent, 100, 0, &h), EAGAIN);
+  EXPECT (journal_start_worker (fs.j, NULL, 2000, 0, &h), EAGAIN);
+  EXPECT (journal_start_worker (fs.j, w->parent, 2, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, w->parent ? 3001 : 3002, data), 0);
+  EXPECT (journal_stop (h), 0);
+  return NULL;
+}
+
+/* While a commit waits for a handle, a page worker that the handle waits
+   for gets in, with the handle's credits or with those kept back.  */
+void
+test_worker (void)
+{
+  struct journal_handle *h;
+  pthread_t committer, worker;
+  struct worker w = { 0 };
+
+  mount_with ("hurdle", false);
+  EXPECT (journal_start (fs.j, 10, 0, &h), 0);
+  EXPECT (journal_access (h, 3000), 0);
+  EXPECT (journal_dirty (h, 3000), 0);
+  pthread_create (&committer, NULL, committer_main, NULL);
+  for (enum jtxn_state state = JTXN_RUNNING; state != JTXN_LOCKED;)
+    {
+      usleep (1000);
+      jlock (fs.j);
+      state = fs.j->running->state;
+      junlock (fs.j);
+    }
+  for (int k = 0; k < 2; k++)
+    {
+      w.parent = k ? h : NULL;
+      pthread_create (&worker, NULL, worker_main, &w);
+      pthread_join (worker, NULL);
+    }
+  CHECK (journal_handle_credits (h) == 8, "%u credits are left",
+	 journal_handle_credits (h));
+  EXPECT (journal_stop (h), 0);
+  pthread_join (committer, NULL);
+  EXPECT (journal_quiesce (fs.j), 0);
+  CHECK (d.now[3001 * 1024] == 9 && d.now[3002 * 1024] == 9,
+	 "the workers' blocks");
+  unmount ();
+}
+
+static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool held_back;
+static int synced;
+
+/* Holds a write of block 3000 to its home back until hold_lock is free.  */
+static int
+held_writev (void *ctx, uint64_t block, uint32_t count,
+	     const struct journal_iov *iov, unsigned iovcnt)
+{
+  if (block == 3000)
+    {
+      __atomic_store_n (&held_back, true, __ATOMIC_SEQ_CST);
+      pthread_mutex_lock (&hold_lock);
+      pthread_mutex_unlock (&hold_lock);
+    }
+  return simdisk_ops.writev (ctx, block, count, iov, iovcnt);
+}
+
+static void *
+checkpoint_main (void *arg)
+{
+  (void) arg;
+  EXPECT (journal_checkpoint (fs.j, 5000), 0);
+  return NULL;
+}
+
+static void *
+sync_main (void *arg)
+{
+  (void) arg;
+  EXPECT (journal_sync (fs.j), 0);
+  __atomic_store_n (&synced, 1, __ATOMIC_SEQ_CST);
+  return NULL;
+}
+
+/* A block is freed while its older copy is on its way home: it is not free
+   before that write is down, or the write would land on its next owner's
+   data.  */
+void
+test_freed_on_its_way_home (void)
+{
+  struct journal_handle *h;
+  struct journal_ops held = simdisk_ops;
+  pthread_t checkpoint, sync;
+  unsigned char data[1024] = { 3 };
+
+  mount_with ("hurdle", false);
+  held_back = false;
+  synced = 0;
+  held.writev = held_writev;
+  fs.j->ops = &held;
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3000, data), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  pthread_mutex_lock (&hold_lock);
+  pthread_create (&checkpoint, NULL, checkpoint_main, NULL);
+  while (!__atomic_load_n (&held_back, __ATOMIC_SEQ_CST))
+    usleep (1000);
+  EXPECT (journal_start (fs.j, 4, 4, &h), 0);
+  EXPECT (journal_free (h, 3000, 1, true), 0);
+  EXPECT (journal_dirty_data (h, 3001, data), 0);
+  EXPECT (journal_stop (h), 0);
+  pthread_create (&sync, NULL, sync_main, NULL);
+  usleep (200000);
+  CHECK (!__atomic_load_n (&synced, __ATOMIC_SEQ_CST)
+	 && journal_busy (fs.j, 3000), "free before its old copy is down");
+  pthread_mutex_unlock (&hold_lock);
+  pthread_join (checkpoint, NULL);
+  pthread_join (sync, NULL);
+  CHECK (!journal_busy (fs.j, 3000), "still busy");
+  fs.j->ops = &simdisk_ops;
+  unmount ();
+}
+
+/* Faults of mapped files, with nobody else about: the worker opens the
+   transaction, and its wish for a commit is left to others.  They fill the
+   log, and find room in it without a commit of theirs.  */
+void
+test_worker_alone (bool daemons)
+{
+  struct journal_handle *h;
+  struct journal_stats st;
+  unsigned char data[1024] = { 2 };
+
+  mount_with ("hurdle", daemons);
+  for (int k = 0; k < 120; k++)
+    {
+      EXPECT (journal_start_worker (fs.j, NULL, 12, 0, &h), 0);
+      for (uint32_t b = 0; b < 12; b++)
+	EXPECT (journal_dirty_data (h, 3000 + b, data), 0);
+      journal_set_sync (h);
+      EXPECT (journal_stop (h), 0);
+      if (k % 3 == 0)
+	journal_request_commit (fs.j);
+      if (k % 2)
+	EXPECT (journal_sync (fs.j), 0);
+    }
+  journal_get_stats (fs.j, &st);
+  CHECK (st.worker_starts == 120 && st.commits >= 40, "%llu commits",
+	 (unsigned long long) st.commits);
+  /* A transaction in which nothing happened takes no place in the log.  */
+  uint64_t blocks = st.log_blocks;
+  EXPECT (journal_sync (fs.j), 0);
+  journal_get_stats (fs.j, &st);
+  blocks = st.log_blocks;
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_access (h, 3000), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  journal_get_stats (fs.j, &st);
+  CHECK (st.empty_commits >= 1 && st.log_blocks == blocks, "empty commits");
+  unmount ();
+}
