@@ -119,7 +119,8 @@ def test_each_variant_mounts_the_second_disk(
         assert variant.translator
         if guest.run(f"test -e {variant.translator}").rc:
             pytest.skip(f"the guest was built without {variant.translator}")
-        mounted = guest.run(f"settrans -ca /mnt {variant.translator} /dev/hd1 && mkdir /mnt/d")
+        mounted = guest.run(guest.profile.mount("/dev/hd1", "/mnt", variant))
         assert mounted.rc == 0, mounted.err
+        assert guest.run("mkdir /mnt/d").rc == 0
         assert ("journaling enabled" in guest.console_tail()) is variant.journaled
         assert guest.run("ls /mnt").out.split() == ["d", "lost+found"]
