@@ -108,7 +108,9 @@ def test_a_terminal_gets_live_lines_that_are_gone_at_the_end(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     sink = io.StringIO()
-    console = Console(file=sink, width=80, force_terminal=True, color_system=None)
+    console = Console(
+        _environ={"TERM": "xterm"}, file=sink, width=80, force_terminal=True, color_system=None
+    )
     with Display(console, Path("out/x")) as display:
         for event in sample(case):
             display(event)
@@ -119,7 +121,9 @@ def test_a_terminal_gets_live_lines_that_are_gone_at_the_end(
 def test_ci_in_the_environment_means_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     sink = io.StringIO()
-    with Display(Console(file=sink, force_terminal=True, color_system=None)) as display:
+    with Display(
+        Console(_environ={"TERM": "xterm"}, file=sink, force_terminal=True, color_system=None)
+    ) as display:
         for event in sample(Case.EMPTY):
             display(event)
     assert "\x1b" not in sink.getvalue()
