@@ -14,7 +14,7 @@ PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git libc6-dev l
 # Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.
 BUDGET_PURE := 20
 BUDGET_TOOLS := 200
-BUDGET_GUEST := 300
+BUDGET_GUEST := 400
 
 # A Hurd guest that is in the cache already, and has a recipe here, is the better demo.  Looked up
 # without hurdle, so that the first line can say what will run before anything is set up.
