@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# What the programs in harness/tools.py come from, Python, a C compiler for the journal's tests, and
-# the certificates without which pip reaches nothing.
-PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git libc6-dev libnbd-bin \
+# What the programs in harness/tools.py come from, Python, a C compiler for the journal's tests, the
+# library of Python that Coccinelle loads, and the certificates without which pip reaches nothing.
+PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git libc6-dev libnbd-bin libpython3-dev \
             patch python3 python3-venv qemu-system-common qemu-system-x86 qemu-utils util-linux
 
 # Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.
@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-guest test lint pure tools guest setup packages image clean soak scenarios \
-        engine-test engine-sanitize engine-fuzz engine-bench engine-nightly mutants
+        engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly mutants
 
 help:
 	@echo "make demo    the mail thread's experiment, from boot to report: out/demo/report.html"
@@ -145,7 +145,7 @@ scenarios: setup
 	[ -z "$$failed" ] || { echo "not as expected:$$failed"; exit 1; }
 
 # The journal engine alone, in C on the host: guest-patches/Makefile says what each does.
-engine-test engine-sanitize engine-fuzz engine-bench engine-nightly mutants:
+engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly mutants:
 	$(MAKE) --directory guest-patches $@
 
 clean:
