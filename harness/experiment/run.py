@@ -236,7 +236,8 @@ def _versions(request: Request) -> dict[str, str]:
         "QEMU": lambda: run_tool([f"qemu-system-{arch}", "--version"]).stdout.splitlines()[0],
         "e2fsprogs": lambda: run_tool(["e2fsck", "-V"]).stderr.splitlines()[0],
     }
-    return {name: ask() for name, ask in asked.items()} | request.image.versions
+    guest = {f"guest {name}": version for name, version in request.image.versions.items()}
+    return {name: ask() for name, ask in asked.items()} | guest
 
 
 def _plain(fields: Fields | str) -> dict[str, str] | None:
