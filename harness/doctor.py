@@ -152,6 +152,19 @@ def check_tool(requirement: Requirement) -> Check:
     return Check(name, True, f"{shown} ({path})", "")
 
 
+def require(*programs: str) -> None:
+    """Make sure that the host has these programs, and new enough.
+
+    Raises `InfraError` with the cure for the first that it has not; programs that tell no version
+    are taken as they are.
+    """
+    for requirement in REQUIREMENTS:
+        if requirement.program in programs:
+            check = check_tool(requirement)
+            if check.ok is False:
+                raise InfraError(f"{check.name}: {check.found}", hint=check.cure)
+
+
 def parse_version(text: str) -> tuple[int, ...] | None:
     """The first number with a dot in a program's answer."""
     found = re.search(r"\b(\d+(?:\.\d+)+)", text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import __version__
+from harness.doctor import require
 from harness.errors import Exit, GuestError, HurdleError, InfraError, UsageError
 from harness.events import (
     Bus,
@@ -66,6 +67,8 @@ def run_experiment(
     report as INFRA, with what was seen until then.
     """
     variants = choose_variants(scenario, recipe, variant)
+    qemu = f"qemu-system-{recipe.machine.arch}"
+    require(qemu, "qemu-nbd", "e2fsck", "debugfs", "mke2fs", "setpriv", "sfdisk")
     image = find_image(recipe, Cache.default())
     _claim(out, force)
     request = Request(scenario, recipe, image, variants, command)

@@ -8,6 +8,7 @@ import pytest
 
 from harness import doctor
 from harness.doctor import REQUIREMENTS, Requirement, check_fuse, check_kvm, check_space, check_tool
+from harness.errors import InfraError
 from harness.tools import PACKAGES
 
 
@@ -63,6 +64,15 @@ def test_a_tool_is_judged_by_its_version(
     assert found in check.found
     assert (ok is False) == bool(check.cure)
     assert ok is not False or "qemu-utils" in check.cure
+
+
+def test_a_run_refuses_a_tool_that_is_too_old(bin_folder: Path) -> None:
+    _program(bin_folder, "qemu-img", "echo tool 7.1.99")
+    _program(bin_folder, "sfdisk", "echo sfdisk from util-linux 2.38.1")
+    doctor.require("sfdisk")
+    with pytest.raises(InfraError, match=r"qemu-img: 7\.1\.99 is too old") as caught:
+        doctor.require("sfdisk", "qemu-img")
+    assert "7.2 or newer" in (caught.value.hint or "")
 
 
 def test_a_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
