@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import HurdleError
+from harness.errors import UsageError
 from harness.guest.guest import Guest
 from harness.images.builders import find_image
 from harness.images.cache import Cache
@@ -36,7 +36,7 @@ def recipe() -> Recipe:
 def cached(recipe: Recipe) -> Image:
     try:
         return find_image(recipe, Cache.default())
-    except HurdleError as error:
+    except UsageError as error:
         pytest.skip(f"{error} ({error.hint})")
 
 
