@@ -125,9 +125,10 @@ image: $(STAMP)
 # One green run proves little: the directory experiment again and again, each run green or the end.
 RUNS := 20
 soak: setup
-	@for run in $$(seq $(RUNS)); do \
+	@mkdir -p out; for run in $$(seq $(RUNS)); do \
 		CI=1 $(BIN)/hurdle run directory --guest linux-control --out out/soak --force > out/soak.txt \
-			|| { cat out/soak.txt; echo "soak: run $$run of $(RUNS) ended with $$?"; exit 1; }; \
+			|| { code=$$?; cat out/soak.txt; \
+			     echo "soak: run $$run of $(RUNS) ended with $$code"; exit 1; }; \
 		grep -q '"dangling-entry"' out/soak/results.jsonl \
 			|| { echo "soak: run $$run: ext2 had no dangling entry"; exit 1; }; \
 		echo "soak: run $$run of $(RUNS): every verdict as expected, ext2 had a dangling entry"; \
