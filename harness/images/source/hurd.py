@@ -58,7 +58,11 @@ def servers(source: Source) -> Stage:
             _AUTORECONF,
             Step("configure", f"{_CONFIGURE} CFLAGS='-O2 -g0'", once=True),
             Step("make", "make -j{jobs}"),
-            Step("install", "make prefix={out}/root install"),
+            # Without doc/, which would need makeinfo; nobody reads a manual in this guest.
+            Step(
+                "install",
+                "make prefix={out}/root other-subdirs='hurd config release include' install",
+            ),
         ),
     )
 
