@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import parse_overrides
+from harness.images.cache import Cache
 from harness.images.source.sources import DirSource, GitSource
+from harness.variants.build import build_on_host
 from harness.variants.expand import expand as expand_tree
 from harness.variants.export import Author
 from harness.variants.export import export as export_series
@@ -88,6 +90,27 @@ def export(
     with open_tree(_source(variant, hurd)) as tree:
         series = export_series(tree, variant, dest, who)
     Console().print(f"{name}: {len(series)} patches in {dest}", soft_wrap=True)
+
+
+@variants_app.command()
+def build(
+    name: Name,
+    hurd: Tree = None,
+    file: File = VARIANTS,
+    settings: Settings = None,
+) -> None:
+    """Build a variant's ext2fs, with the toolchain of the guest from source.
+
+    What has changed since the last time is compiled.  A warning that the tree without the patches
+    does not have is an error.
+
+    Example: hurdle variants build ours --hurd ~/hurd
+    """
+    variant = pick(load_variants(file, parse_overrides(settings or [])), name)
+    made = build_on_host(name, variant, _source(variant, hurd), Cache.default(), _note)
+    show = Console().print
+    show(f"{name}: {made.record.version}, {made.record.seconds} s", soft_wrap=True)
+    show(str(made.file), soft_wrap=True)
 
 
 def _shown(where: GitSource | DirSource) -> str:

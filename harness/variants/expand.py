@@ -44,13 +44,16 @@ def expand(
     variant: HurdVariant,
     dest: Path,
     after: Callable[[Patch | None], None] = lambda patch: None,
+    *,
+    edited: bool = False,
 ) -> Expansion:
     """Lay a variant's patches over a copy of `tree` in the new folder `dest`.
 
-    `after` is called when the pristine copy is there (with None), and after each patch.  If
-    anything fails, `dest` is removed, so that no half-patched tree is ever built.
+    `after` is called when the pristine copy is there (with None), and after each patch.  `edited`
+    takes a git work tree with changes that no commit has.  If anything fails, `dest` is removed, so
+    that no half-patched tree is ever built.
     """
-    check_tree(tree)
+    check_tree(tree, edited=edited)
     check_dest(tree, dest)
     notes: list[str] = []
     try:

@@ -26,14 +26,18 @@ def open_tree(source: GitSource | DirSource) -> Iterator[Path]:
     if isinstance(source, DirSource):
         yield source.path
         return
+    with TemporaryDirectory(prefix="hurdle-tree-") as scratch:
+        tree = Path(scratch) / "tree"
+        tree_fetcher().unpack(source, tree)
+        yield tree
+
+
+def tree_fetcher() -> Fetcher:
+    """Brings and identifies Hurd trees; fetched repositories are kept in the cache."""
     folder = Cache.default().folder / "source"
     folder.mkdir(parents=True, exist_ok=True)
     # A git source never asks apt, which the fetcher of all sources wants to have at hand.
-    fetcher = Fetcher(folder, PrivateApt(folder / "apt", AptArchive("", "", Path())))
-    with TemporaryDirectory(prefix="hurdle-tree-") as scratch:
-        tree = Path(scratch) / "tree"
-        fetcher.unpack(source, tree)
-        yield tree
+    return Fetcher(folder, PrivateApt(folder / "apt", AptArchive("", "", Path())))
 
 
 def is_work_tree(tree: Path) -> bool:
@@ -41,11 +45,14 @@ def is_work_tree(tree: Path) -> bool:
     return (tree / ".git").exists()
 
 
-def check_tree(tree: Path) -> None:
-    """Refuse a tree that is none, or is a git work tree with changes that no commit has."""
+def check_tree(tree: Path, *, edited: bool = False) -> None:
+    """Refuse a tree that is none, or is a git work tree with changes that no commit has.
+
+    `edited` lets such changes through.
+    """
     if not (tree / "Makefile").is_file() and not any(tree.glob("*/Makefile")):
         raise UsageError(f"{tree} is no source tree: it has no Makefile", hint="check the path")
-    if not is_work_tree(tree):
+    if edited or not is_work_tree(tree):
         return
     said = run(["git", "-C", str(tree), "status", "--porcelain"], timeout=120).stdout
     changes = [line[3:] for line in said.splitlines()]

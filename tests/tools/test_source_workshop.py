@@ -147,6 +147,22 @@ def test_an_edit_changes_a_copy(shop: Workshop, tree: Path) -> None:
         shop.build([wrong])
 
 
+def test_another_workshop_goes_on_from_the_results_that_were_used_last(
+    shop: Workshop, tree: Path, tmp_path: Path
+) -> None:
+    assert shop.latest(["headers"]) == {}
+    shop.build([headers(tree), LIBRARY])
+    (tree / "a.h").write_text("newer\n")
+    newer = shop.build([headers(tree), LIBRARY])
+    found = shop.latest(["headers", "library", "nothing"])
+    assert {name: each.digest for name, each in found.items()} == {
+        name: each.digest for name, each in newer.items()
+    }
+    other = Workshop(tmp_path / "other", shop._fetcher, jobs=1, say=print)
+    made = other.build([program(tree)], found)["program"]
+    assert (made.out / "root/o").read_text() == "one\nnewer\n"
+
+
 def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
     origin = tmp_path / "origin"
     git = ["git", "-C", str(origin), "-c", "user.name=t", "-c", "user.email=t@example.org"]
@@ -163,6 +179,9 @@ def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
         shop.build([Stage("git", steps, source=GitSource(str(origin), "0123456789ab"))])
     origin.rename(tmp_path / "away")
     assert shop.build([stage])["git"].cached
+    # A full id is the same commit wherever it comes from.
+    other = Stage("git", steps, source=GitSource("https://other.invalid/f.git", commit))
+    assert shop.build([other])["git"].cached
 
 
 def test_debian_patches_are_applied_in_order(tmp_path: Path) -> None:

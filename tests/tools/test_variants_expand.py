@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.errors import UsageError
+from harness.images.source.sources import DirSource
 from harness.images.source.stage import tree_digest
 from harness.variants.expand import Expansion, expand
 from harness.variants.export import Author, export
 from harness.variants.spec import HurdVariant, load_variants
+from harness.variants.trees import expanded_tree
 
 pytestmark = pytest.mark.tools
 
@@ -77,6 +79,7 @@ odd (struct node *np)
 """
 
 
+_REST = {"fs/file.c": "old"}
 _BOTH = ["fs/dir.c", "fs/file.c"]
 
 
@@ -447,3 +450,47 @@ def test_the_commands_expand_and_export(work: Work) -> None:
     args = ["variants", "export", "mine", str(series), "--author", "A <a@example.org>", *common]
     assert call(app, args).exit_code == 0
     assert len(list(series.glob("*.patch"))) == 2
+
+
+def test_a_kept_tree_follows_edits_of_our_c_files_without_coccinelle(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.new()
+    work.hook()
+    said: list[str] = []
+
+    def tree() -> Path:
+        return expanded_tree(work.variant, DirSource(work.tree), tmp_path / "kept", said.append)
+
+    first = tree()
+    assert "journal_update" in (first / "fs/dir.c").read_text()
+    assert len(said) == 1
+    work.write("glue/journal.c", "int journal = 2;\n")
+    assert tree() == first
+    assert (first / "fs/journal.c").read_text() == "int journal = 2;\n"
+    assert len(said) == 1
+    # What rules can see is part of the key: headers of ours, the rules, the Hurd.
+    for name in ("glue/journal.h", "hooks/1.cocci", "tree/fs/file.c"):
+        path = tmp_path / name
+        path.write_text(path.read_text() + "\n")
+        assert tree() != first
+    assert len(said) == 4
+
+
+def test_a_kept_tree_is_checked_again_after_an_edit(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.new()
+    work.calls = [{"of": "node_update", "in": ["fs/*.c"], "exempt": {"fs/dir.c": "old", **_REST}}]
+    source = DirSource(work.tree)
+    expanded_tree(work.variant, source, tmp_path / "kept", print)
+    work.write("glue/journal.c", "void f (void) { node_update (0, 0); }\n")
+    with pytest.raises(UsageError, match=r"fs/journal\.c:1 \(in f\)"):
+        expanded_tree(work.variant, source, tmp_path / "kept", print)
+
+
+def test_a_build_takes_a_work_tree_that_was_edited(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.new()
+    subprocess.run(["git", "init", "-q", str(work.tree)], check=True)
+    subprocess.run(["git", "-C", str(work.tree), "add", "."], check=True)
+    work.fails("is not clean")
+    assert expanded_tree(work.variant, DirSource(work.tree), tmp_path / "kept", print).is_dir()

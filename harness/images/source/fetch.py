@@ -52,7 +52,7 @@ class Fetcher:
                 files = self._files(source)
                 return Identity(version_of(files), digest_text(*(f.digest for f in files)))
             case GitSource():
-                commit = self._commit(source)
+                _, commit = self._locate(source)
                 return Identity(commit[:12], commit)
             case DirSource():
                 if not source.path.is_dir():
@@ -108,31 +108,38 @@ class Fetcher:
                     shutil.move(entry, into)
 
     def _unpack_commit(self, source: GitSource, into: Path) -> None:
-        commit = self._commit(source)
+        repository, commit = self._locate(source)
         packed = into.with_name(f"{into.name}.tar")
-        repository = str(self._repository(source))
-        run(["git", "-C", repository, "archive", "-o", str(packed), commit], timeout=300)
+        run(["git", "-C", str(repository), "archive", "-o", str(packed), commit], timeout=300)
         run(["tar", "-xf", str(packed), "-C", str(into)], timeout=300)
         packed.unlink()
 
-    def _repository(self, source: GitSource) -> Path:
-        return self._folder / "git" / digest_text(source.url)[:16]
+    def _locate(self, source: GitSource) -> tuple[Path, str]:
+        """The repository here that has the commit, and its full id.
 
-    def _commit(self, source: GitSource) -> str:
-        """The full id of the commit; fetches the repository's branches and tags if it lacks it."""
-        repository = self._repository(source)
-        ask = ["git", "-C", str(repository), "rev-parse", "--quiet", "--verify"]
-        ask.append(f"{source.commit}^{{commit}}")
-        if not repository.exists():
-            run(["git", "init", "--quiet", "--bare", str(repository)])
-        found = run(ask, ok=None)
-        if found.returncode:
-            refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-            run(["git", "-C", str(repository), "fetch", "--quiet", source.url, *refs], timeout=3600)
-            found = run(ask, ok=None)
-        if found.returncode:
+        Any repository will do that has a full id, which is a hash of all that it names.  Else the
+        source's branches and tags are fetched.
+        """
+        folder = self._folder / "git"
+        own = folder / digest_text(source.url)[:16]
+        others = folder.glob("*") if re.fullmatch("[0-9a-f]{40}", source.commit) else ()
+        for repository in (own, *others):
+            if repository.exists() and (commit := _commit_id(repository, source.commit)):
+                return repository, commit
+        if not own.exists():
+            run(["git", "init", "--quiet", "--bare", str(own)])
+        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        run(["git", "-C", str(own), "fetch", "--quiet", source.url, *refs], timeout=3600)
+        commit = _commit_id(own, source.commit)
+        if not commit:
             raise UsageError(f"{source}: the repository has no such commit", hint="check the id")
-        return found.stdout.strip()
+        return own, commit
+
+
+def _commit_id(repository: Path, commit: str) -> str:
+    """The full id of a commit; empty if the repository lacks it."""
+    ask = ["git", "-C", str(repository), "rev-parse", "--quiet", "--verify"]
+    return run([*ask, f"{commit}^{{commit}}"], ok=None).stdout.strip()
 
 
 def untar(archive: Path, into: Path) -> None:

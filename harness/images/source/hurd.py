@@ -16,6 +16,8 @@ _ANSWERS = {
         "file_utimens",
     )
 } | {"ac_cv_func_mach_port_set_ktype": "no"}
+#: the stages that a program for the guest is built with
+TOOLCHAIN = ("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc")
 _ENV = {**_ANSWERS, "PKG_CONFIG_LIBDIR": "{work}/no-packages", "MIG": "i686-gnu-mig"}
 #: of the optional parts none is needed on whole disks of IDE and AHCI
 _CONFIGURE = (
@@ -51,7 +53,7 @@ def servers(source: Source) -> Stage:
     return Stage(
         "hurd",
         source=source,
-        needs=("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc"),
+        needs=TOOLCHAIN,
         incremental=("*.c", "*.h", "*.S"),
         env=_ENV,
         steps=(
@@ -67,21 +69,51 @@ def servers(source: Source) -> Stage:
     )
 
 
+#: runs the compiler, and keeps what it says beside what it makes, however often make is called
+_COMPILER = """cat > {work}/compiler <<'END'
+#!/bin/sh
+out= last=
+for word; do
+  case $last in -o) out=$word ;; esac
+  last=$word
+done
+[ "$out" ] || exec i686-gnu-gcc "$@"
+i686-gnu-gcc "$@" 2> "$out.said"
+status=$?
+cat "$out.said" >&2
+exit $status
+END
+chmod +x {work}/compiler"""
+
+
 def ext2fs(name: str, source: Source) -> Stage:
-    """Another Hurd's ext2fs, statically linked, so that it brings its own libdiskfs."""
+    """Another Hurd's ext2fs, statically linked, so that it brings its own libdiskfs.
+
+    Beside it stands in `said` what the compiler had to say of all its parts.
+    """
     return Stage(
         f"ext2fs-{name}",
         source=source,
-        needs=("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc"),
+        needs=TOOLCHAIN,
         incremental=("*.c", "*.h", "*.S"),
         env=_ENV,
         steps=(
             _AUTORECONF,
-            Step("configure", f"{_CONFIGURE} CFLAGS='-O2 -g0'", once=True),
-            Step("make", "make -j{jobs} ext2fs"),
+            # An assertion prints its file name, which is to be the same wherever it is built.
+            Step(
+                "configure",
+                f"{_CONFIGURE} CFLAGS='-O2 -g0 -ffile-prefix-map={{src}}/='",
+                once=True,
+            ),
+            Step("compiler", _COMPILER, once=True),
+            Step("make", "make -j{jobs} CC={work}/compiler ext2fs"),
             Step(
                 "install",
                 f"install -D ext2fs/ext2fs.static {{out}}/root/hurd/ext2fs-{name}",
+            ),
+            Step(
+                "said",
+                "find . -name '*.said' | sort | xargs cat | sed 's|{src}/||g' > {out}/said",
             ),
         ),
     )

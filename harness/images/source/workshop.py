@@ -56,14 +56,29 @@ class Workshop:
         self._jobs = jobs
         self._say = say
 
-    def build(self, stages: Sequence[Stage]) -> dict[str, Result]:
-        """The results of `stages`, which are in an order in which each finds what it needs."""
-        results: dict[str, Result] = {}
+    def build(
+        self, stages: Sequence[Stage], have: Mapping[str, Result] | None = None
+    ) -> dict[str, Result]:
+        """The results of `stages`, which are in an order in which each finds what it needs.
+
+        `have` are results of another workshop, which stages may need as well.
+        """
+        results = dict(have or {})
         self._stages.mkdir(parents=True, exist_ok=True)
         with self._lock:
             for stage in stages:
                 results[stage.name] = self._build(stage, results)
         return results
+
+    def latest(self, names: Sequence[str]) -> dict[str, Result]:
+        """The results of these stages that were made or used last; without those that have none."""
+        found = {}
+        for name in names:
+            places = [done.parent for done in (self._stages / name).glob("*/done.json")]
+            if places:
+                place = max(places, key=lambda path: path.stat().st_mtime)
+                found[name] = _kept(name, place, place / "work")
+        return found
 
     def _build(self, stage: Stage, results: Mapping[str, Result]) -> Result:
         identity = Identity("", "")
@@ -76,17 +91,8 @@ class Workshop:
         work = self._work_folder(stage, place, plan)
         done = place / "done.json"
         if done.exists():
-            said = json.loads(done.read_text())
             os.utime(place)
-            return Result(
-                stage.name,
-                place / "out",
-                work,
-                said["digest"],
-                identity.version,
-                said["seconds"],
-                cached=True,
-            )
+            return replace(_kept(stage.name, place, work), version=identity.version)
         self._say(f"{stage.name} {identity.version}".rstrip())
         began = time.monotonic()
         _Run(stage, self._fetcher, place, work, self._jobs, results).execute()
@@ -112,6 +118,14 @@ class Workshop:
             found = sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime, reverse=True)
             for old in found[_KEEP:]:
                 shutil.rmtree(old)
+
+
+def _kept(name: str, place: Path, work: Path) -> Result:
+    """A result from before."""
+    said = json.loads((place / "done.json").read_text())
+    return Result(
+        name, place / "out", work, said["digest"], said["version"], said["seconds"], cached=True
+    )
 
 
 class _Run:
