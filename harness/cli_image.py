@@ -13,7 +13,8 @@ from harness.config import parse_overrides
 from harness.errors import UsageError
 from harness.images.builders import build_image, fetch_image
 from harness.images.cache import Cache
-from harness.images.recipe import load_recipe
+from harness.images.meter import Meter, bar
+from harness.images.recipe import PreinstalledRecipe, Recipe, load_recipe, recipe_path
 
 image_app = typer.Typer(
     help="Build, list and remove guest images.  They live in a cache, found by their content.",
@@ -25,6 +26,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Recipe in vm-images/,
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; repeatable."),
+]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="URL",
+        envvar="HURDLE_MIRROR",
+        help="Fetch a pre-installed image from here, instead of the recipe's download.mirror.",
+    ),
 ]
 
 
@@ -44,7 +54,7 @@ def list_images(
 
 
 @image_app.command()
-def build(name: Name, settings: Settings = None) -> None:
+def build(name: Name, settings: Settings = None, mirror: Mirror = None) -> None:
     """Make an image, unless the cache has it already.
 
     Examples:
@@ -52,15 +62,70 @@ def build(name: Name, settings: Settings = None) -> None:
       hurdle image build linux-control
 
       hurdle image build hurd-local --set kernel=gnumach --set root_image=root.img
+
+      hurdle image build debian-hurd-i386
     """
-    image = build_image(load_recipe(name, parse_overrides(settings or [])), Cache.default(), _say)
+    image = build_image(_recipe(name, settings, mirror), Cache.default(), _say, _meter())
     Console().print(f"{image.name} {image.key[:12]} is ready in {image.folder}", soft_wrap=True)
 
 
 @image_app.command()
-def fetch(name: Name, settings: Settings = None) -> None:
-    """Fetch what an image is made from, and check it, without building."""
-    fetch_image(load_recipe(name, parse_overrides(settings or [])), Cache.default(), _say)
+def fetch(name: Name, settings: Settings = None, mirror: Mirror = None) -> None:
+    """Fetch what an image is made from, and check it, without building.
+
+    A download that broke off goes on where it was.
+    """
+    fetch_image(_recipe(name, settings, mirror), Cache.default(), _say, _meter())
+
+
+@image_app.command()
+def pin(name: Name, mirror: Mirror = None) -> None:
+    """Write the checksum of a pre-installed image into its recipe, as the server gives it.
+
+    The recipe is edited in place, one line, so that the pin can be seen and committed.  What the
+    server says is believed this once; from then on only that very file is taken.
+
+    Example: hurdle image pin debian-hurd-i386
+    """
+    from harness.images.preinstalled.pin import ask, write_pin
+
+    recipe = _recipe(name, None, mirror)
+    if not isinstance(recipe, PreinstalledRecipe):
+        raise UsageError(
+            f"{recipe.name} is no pre-installed image, so there is nothing to pin",
+            hint="its recipe says what it is made from",
+        )
+    pinned = ask(recipe.download)
+    path = recipe_path(name)
+    before = write_pin(path, pinned.checksum)
+    _say(f"{pinned.source} says of {pinned.file}:")
+    said = f"pinned {pinned.checksum} in {path}"
+    if before == str(pinned.checksum):
+        said = f"{path} has that pin already: {pinned.checksum}"
+    elif before:
+        said += f", in place of {before}"
+    Console().print(said, soft_wrap=True)
+
+
+@image_app.command()
+def prune(
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=1, help="Builds of each image that stay.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+) -> None:
+    """Remove older builds of the images in the cache, and damaged ones."""
+    doomed = Cache.default().prune(keep, dry_run=dry_run)
+    for each in doomed:
+        Console().print(
+            f"{'would remove' if dry_run else 'removed'} {each.name} {each.key[:12]} "
+            f"({decimal(each.size_bytes)}, {each.state})",
+            soft_wrap=True,
+        )
+    total = decimal(sum(each.size_bytes for each in doomed))
+    Console().print(f"{total} {'would be' if dry_run else 'are'} free", style="dim")
 
 
 @image_app.command()
@@ -73,6 +138,19 @@ def rm(
         raise UsageError(f"the cache has no image {name!r}", hint="`hurdle image list` shows all")
     for each in removed:
         Console().print(f"removed {each.name} {each.key[:12]} ({decimal(each.size_bytes)})")
+
+
+def _recipe(name: str, settings: list[str] | None, mirror: str | None) -> Recipe:
+    """The recipe with what the command line changes in it; a mirror only where one serves."""
+    overrides = parse_overrides(settings or [])
+    recipe = load_recipe(name, overrides)
+    if mirror is None or not isinstance(recipe, PreinstalledRecipe):
+        return recipe
+    return load_recipe(name, {"download.mirror": mirror, **overrides})
+
+
+def _meter() -> Meter:
+    return bar(Console(stderr=True))
 
 
 def _say(text: str) -> None:

@@ -26,6 +26,7 @@ PACKAGES = {
     "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-i386": "qemu-system-x86",
     "qemu-system-x86_64": "qemu-system-x86",
+    "resize2fs": "e2fsprogs",
     "setpriv": "util-linux",
     "sfdisk": "fdisk",
     "spatch": "coccinelle",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from harness.errors import InfraError
 
@@ -72,3 +74,22 @@ def _copy_range(source: int, target: int, begin: int, end: int) -> None:
             while written < len(chunk):
                 written += os.pwrite(target, chunk[written:], begin + written)
         begin += len(chunk)
+
+
+def sparse_write(reader: IO[bytes], target: Path, told: Callable[[int], None]) -> int:
+    """Write a stream to a new file, zeros as holes; its length.  `told` hears the bytes so far."""
+    size = 0
+    with target.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            if chunk != _ZEROS[: len(chunk)]:
+                writer.seek(size)
+                writer.write(chunk)
+            size += len(chunk)
+            told(size)
+        writer.truncate(size)
+    return size
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that a user may still write below an existing folder."""
+    return shutil.disk_usage(folder).free

@@ -8,26 +8,31 @@ from harness.errors import UsageError
 from harness.images import control, local
 from harness.images.cache import Cache, Progress
 from harness.images.image import Image
-from harness.images.recipe import ControlRecipe, MultibootRecipe, Recipe
+from harness.images.meter import Meter, no_meter
+from harness.images.recipe import ControlRecipe, MultibootRecipe, PreinstalledRecipe, Recipe
 
 
-def build_image(recipe: Recipe, cache: Cache, progress: Progress) -> Image:
+def build_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter = no_meter) -> Image:
     """Make the image, or return the one in the cache if nothing that it is made from has changed.
 
-    `progress` is told each step.  Raises `UsageError` for what is wrong with the recipe and
-    `InfraError` for what is wrong with the host or the network.
+    `progress` is told each step, `meter` shows how far a long one is.  Raises `UsageError` for what
+    is wrong with the recipe and `InfraError` for what is wrong with the host or the network.
     """
     if isinstance(recipe, ControlRecipe):
         return control.build_control(recipe, cache, progress)
     if isinstance(recipe, MultibootRecipe):
         return local.import_local(recipe, cache, progress)
-    # A large part that only this kind of guest needs.
+    # Large parts that only one kind of guest needs.
+    if isinstance(recipe, PreinstalledRecipe):
+        from harness.images.preinstalled.build import build_preinstalled
+
+        return build_preinstalled(recipe, cache, progress, meter)
     from harness.images.source.guest import build_source
 
     return build_source(recipe, cache, progress)
 
 
-def fetch_image(recipe: Recipe, cache: Cache, progress: Progress) -> None:
+def fetch_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter = no_meter) -> None:
     """Bring what the image is made from into the cache and verify it, without building."""
     if isinstance(recipe, ControlRecipe):
         debs = control.fetch_control(recipe, cache, progress)
@@ -35,6 +40,11 @@ def fetch_image(recipe: Recipe, cache: Cache, progress: Progress) -> None:
     elif isinstance(recipe, MultibootRecipe):
         local.check_files(recipe)
         progress(f"{recipe.name} is made from files of this host; nothing to fetch")
+    elif isinstance(recipe, PreinstalledRecipe):
+        from harness.images.preinstalled.build import fetch_preinstalled
+
+        path = fetch_preinstalled(recipe, cache, progress, meter)
+        progress(f"{path} is verified")
     else:
         raise UsageError(
             f"{recipe.name} fetches its sources while it is built",
@@ -76,6 +86,10 @@ def _made_from(recipe: Recipe) -> str:
         return control.made_from(recipe)
     if isinstance(recipe, MultibootRecipe):
         return local.made_from(recipe)
+    if isinstance(recipe, PreinstalledRecipe):
+        from harness.images.preinstalled.build import made_from as preinstalled
+
+        return preinstalled(recipe)
     from harness.images.source.guest import made_from
 
     return made_from(recipe)

@@ -56,7 +56,7 @@ class Manifest(Spec):
     key: str  #: hash of everything that the image was made from
     made_from: str  #: hash of what the recipe alone says, to find the image without a network
     built: str  #: ISO 8601, UTC
-    kernel: str
+    kernel: str | None  #: none: the root disk has a boot loader
     cmdline: str = ""
     initrd: str | None = None
     modules: tuple[ModuleRecord, ...] = ()
@@ -75,7 +75,7 @@ class Manifest(Spec):
             key=self.key,
             folder=folder,
             boot=BootFiles(
-                kernel=folder / self.kernel,
+                kernel=folder / self.kernel if self.kernel else None,
                 cmdline=self.cmdline,
                 initrd=folder / self.initrd if self.initrd else None,
                 modules=tuple((folder / module.file, module.args) for module in self.modules),
@@ -220,6 +220,21 @@ class Cache:
                 shutil.rmtree(away)
         return tuple(doomed)
 
+    def prune(self, keep: int, *, dry_run: bool = False) -> tuple[CachedImage, ...]:
+        """Remove all but the newest `keep` good images of each name; those that were removed.
+
+        One that is damaged, or that a killed builder left half made, is good for nothing and goes
+        too.  `dry_run` only tells.
+        """
+        doomed = []
+        for name in dict.fromkeys(image.name for image in self.list()):
+            good = [i for i in self.list() if i.name == name and not i.problem][:keep]
+            gone = [i for i in self.list() if i.name == name and i not in good]
+            doomed += gone
+            for image in () if dry_run else gone:
+                self.remove(name, key=image.key)
+        return tuple(doomed)
+
     @contextmanager
     def building(self, name: str, progress: Progress) -> Iterator[Path]:
         """A folder to build an image in, and the right to be the only one who does.
@@ -237,15 +252,22 @@ class Cache:
             except OSError as exc:
                 raise _unwritable(self.folder, exc) from exc
             try:
-                yield draft
-            except OSError as exc:
-                if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise _unwritable(self.folder, exc) from exc
-                raise
+                with self.writing():
+                    yield draft
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
                 if not any(home.iterdir()):
                     home.rmdir()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within the block, a full disk is an `InfraError` with its cure."""
+        try:
+            yield
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _unwritable(self.folder, exc) from exc
+            raise
 
     def publish(self, draft: Path, manifest: Manifest) -> Image:
         """Make the files in `draft` an image of the cache, at once and wholly.

@@ -12,20 +12,13 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-
 from harness.errors import InfraError
 from harness.images import initramfs
 from harness.images.cache import Cache, Manifest, Progress, file_hash, now
 from harness.images.debian import Apt, Deb, Stanza, unpack
 from harness.images.image import Image
 from harness.images.initramfs import Entry
+from harness.images.keys import HOST_KEY, PRIVATE_KEY, KeyPair, write_keys
 from harness.images.recipe import ControlRecipe
 
 _ROOM = 1 << 30  # bytes: 0.4 GB of unpacked kernel package, 0.1 GB of packages, and some air
@@ -91,8 +84,8 @@ def build_control(recipe: ControlRecipe, cache: Cache, progress: Progress) -> Im
             kernel="kernel",
             cmdline=recipe.boot.cmdline,
             initrd="initrd",
-            private_key="ssh/id_ed25519",
-            host_key="ssh/host_ed25519.pub",
+            private_key=PRIVATE_KEY,
+            host_key=HOST_KEY,
             versions={**versions, debs[-1].name: debs[-1].version, **named},
         )
         return cache.publish(draft, manifest)
@@ -128,8 +121,7 @@ def _assemble(recipe: ControlRecipe, tree: Path, draft: Path) -> dict[str, str]:
         initramfs.module_files(modules_folder),
         initramfs.builtin_modules(modules_folder),
     )
-    host_key = Ed25519PrivateKey.generate()
-    user_key = Ed25519PrivateKey.generate()
+    host, user = KeyPair.generate(), KeyPair.generate()
     entries = [
         *_base(),
         *initramfs.overlay(recipe.overlay),
@@ -138,14 +130,14 @@ def _assemble(recipe: ControlRecipe, tree: Path, draft: Path) -> dict[str, str]:
         initramfs.file(
             "usr/lib/modules/order", "".join(f"{m.name}.ko\n" for m in modules).encode()
         ),
-        initramfs.file("etc/ssh/ssh_host_ed25519_key", _private(host_key), 0o600),
+        initramfs.file("etc/ssh/ssh_host_ed25519_key", host.private, 0o600),
         initramfs.folder("root/.ssh", 0o700),
-        initramfs.file("root/.ssh/authorized_keys", _public(user_key) + b"\n", 0o600),
+        initramfs.file("root/.ssh/authorized_keys", user.public, 0o600),
     ]
     archive = initramfs.cpio(initramfs.with_parents(entries))
     # Not compressed: the guest would need 0.5 s under TCG to undo it, the host 0.01 s to read it.
     (draft / "initrd").write_bytes(archive)
-    _write_keys(draft / "ssh", host_key, user_key)
+    write_keys(draft, host, user)
     return {"linux": release}
 
 
@@ -186,19 +178,3 @@ def _base() -> list[Entry]:
         initramfs.device("dev/console", 5, 1),
         initramfs.link("usr/bin/sh", "busybox"),
     ]
-
-
-def _private(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-
-
-def _public(key: Ed25519PrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-
-
-def _write_keys(folder: Path, host_key: Ed25519PrivateKey, user_key: Ed25519PrivateKey) -> None:
-    folder.mkdir(mode=0o700)
-    (folder / "host_ed25519.pub").write_bytes(_public(host_key) + b"\n")
-    private = folder / "id_ed25519"
-    private.touch(mode=0o600)
-    private.write_bytes(user_key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))

@@ -8,9 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class BootFiles:
-    """What QEMU loads: a kernel and either an initramfs (Linux) or multiboot modules (Hurd)."""
+    """What QEMU loads: a kernel and either an initramfs (Linux) or multiboot modules (Hurd).
 
-    kernel: Path
+    Without a kernel the boot loader on the first disk does it.
+    """
+
+    kernel: Path | None
     cmdline: str
     initrd: Path | None = None
     modules: tuple[tuple[Path, str], ...] = ()  #: file and arguments

@@ -11,6 +11,12 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.config import Spec, load
 from harness.errors import UsageError
+from harness.images.preinstalled.spec import (
+    DiskRecipe,
+    DownloadRecipe,
+    FirstBootRecipe,
+    OfflineRecipe,
+)
 from harness.images.source.spec import ArchiveRecipe, Component, OtherHurd, RootRecipe
 
 
@@ -161,7 +167,26 @@ class SourceRecipe(_Recipe):
     root: RootRecipe
 
 
-Recipe = ControlRecipe | MultibootRecipe | SourceRecipe
+class PreinstalledRecipe(_Recipe):
+    """A guest from a disk image that somebody has installed, started by its own boot loader."""
+
+    kind: Literal["preinstalled"]
+    download: DownloadRecipe
+    disk: DiskRecipe = DiskRecipe()
+    offline: OfflineRecipe = OfflineRecipe()
+    first_boot: FirstBootRecipe = FirstBootRecipe()
+
+    @model_validator(mode="after")
+    def _kernel_of_its_own(self) -> Self:
+        if self.boot.cmdline:
+            raise ValueError(
+                "boot.cmdline does not reach a kernel that the image's own boot loader starts: "
+                "change the loader's configuration by offline.change"
+            )
+        return self
+
+
+Recipe = ControlRecipe | MultibootRecipe | PreinstalledRecipe | SourceRecipe
 
 
 #: where recipes live: the folder vm-images/ beside the package
@@ -174,10 +199,11 @@ class _Kind(Spec, extra="ignore"):
     kind: str
 
 
-_KINDS: dict[str, type[ControlRecipe] | type[MultibootRecipe] | type[SourceRecipe]] = {
+_KINDS: dict[str, type[Recipe]] = {
     "linux-control": ControlRecipe,
     "hurd-source": SourceRecipe,
     "multiboot": MultibootRecipe,
+    "preinstalled": PreinstalledRecipe,
 }
 
 

@@ -73,7 +73,7 @@ def kvm_obstacle(device: Path = _KVM) -> str | None:
 
 def _unproved(spec: MachineSpec, rundir: RunDir) -> str | None:
     """Why KVM does not run this very kernel; None if it does.  Asked once for each kernel."""
-    kernel = spec.boot.kernel
+    kernel = spec.boot.kernel or spec.disks[0].path
     state = kernel.stat() if kernel.exists() else None
     key = (
         kernel,
@@ -91,9 +91,11 @@ def _prove(spec: MachineSpec, rundir: RunDir) -> str | None:
     from harness.machine.qemu import Machine  # a machine needs an Accel: the circle ends here
 
     # Without disks and network, talking: enough to see the kernel run, nothing that it can change.
+    # A guest that starts from its disk keeps that one, as it is: its boot loader talks first.
     words = [word for word in spec.boot.cmdline.split() if word != "quiet"]
     boot = replace(spec.boot, cmdline=" ".join([*words, "earlyprintk=serial"]))
-    trial = replace(spec, boot=boot, disks=(), nic=None)
+    disks = () if boot.kernel else (replace(spec.disks[0], snapshot=True, log=None),)
+    trial = replace(spec, boot=boot, disks=disks, nic=None)
     kvm = Accel("kvm", "trial", _KVM_SCALE)
     try:
         with Machine(trial, rundir, kvm, name="kvm-trial") as machine:

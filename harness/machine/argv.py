@@ -59,7 +59,7 @@ def qemu_argv(
         *(word for disk in spec.disks for word in _disk(disk)),
         *(("-device", "ich9-ahci,id=ahci") if _own_ahci(spec) else ()),
         *(word for disk in spec.disks for word in _device(spec, disk)),
-        *_network(spec.nic),
+        *_network(spec.nic, spec.online),
         *(("-device", "virtio-rng-pci") if spec.rng else ()),
         *(("-vga", "std") if spec.vga else ()),
         *_console(paths),
@@ -70,6 +70,8 @@ def qemu_argv(
 
 def _boot(spec: MachineSpec) -> Iterator[str]:
     boot = spec.boot
+    if boot.kernel is None:
+        return  # the firmware finds the boot loader of the first disk
     yield from ("-kernel", str(boot.kernel), "-append", boot.cmdline)
     if boot.modules:
         # QEMU's multiboot loader takes `file args,file args`; both may hold doubled commas.
@@ -175,11 +177,15 @@ def _ide_bus(spec: MachineSpec, slot: int) -> str:
     return f"ide.{slot // 2}"
 
 
-def _network(nic: str | None) -> Iterator[str]:
-    """A private network; the only way in is SSH, by a port of 127.0.0.1 that the kernel chooses."""
+def _network(nic: str | None, online: bool) -> Iterator[str]:
+    """A private network; the only way in is SSH, by a port of 127.0.0.1 that the kernel chooses.
+
+    Without `online` there is no way out.
+    """
     if nic is None:
         return
-    yield from ("-netdev", "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:0-:22")
+    restrict = "off" if online else "on"
+    yield from ("-netdev", f"user,id=net0,restrict={restrict},hostfwd=tcp:127.0.0.1:0-:22")
     yield from ("-device", options(nic, netdev="net0"))
 
 

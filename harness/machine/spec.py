@@ -67,6 +67,8 @@ class MachineSpec:
     rng: bool = False
     #: gnumach writes to a VGA screen even when its console is the serial line
     vga: bool = False
+    #: the guest reaches the network of the host, for an image that installs packages
+    online: bool = False
 
 
 def spec_for(

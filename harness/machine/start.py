@@ -54,7 +54,8 @@ def check_files(spec: MachineSpec) -> None:
 def boot_files(spec: MachineSpec) -> list[Path]:
     """The host files that QEMU loads into the guest's memory."""
     initrd = [spec.boot.initrd] if spec.boot.initrd else []
-    return [spec.boot.kernel, *initrd, *(path for path, _ in spec.boot.modules)]
+    kernel = [spec.boot.kernel] if spec.boot.kernel else []
+    return [*kernel, *initrd, *(path for path, _ in spec.boot.modules)]
 
 
 def check_socket_path(path: Path) -> None:

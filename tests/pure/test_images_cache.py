@@ -160,7 +160,8 @@ def test_a_damaged_image_hides_no_good_one_and_can_be_made_anew(cache: Cache) ->
     assert found is not None and found.key == "bb"
     _publish(cache, "aa", content="mended", built="2027")
     found = cache.find("guest")
-    assert found is not None and found.boot.kernel.read_text() == "mended"
+    assert found is not None and found.boot.kernel is not None
+    assert found.boot.kernel.read_text() == "mended"
 
 
 def test_a_manifest_of_another_image_is_damage(cache: Cache) -> None:

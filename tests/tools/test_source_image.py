@@ -61,6 +61,7 @@ def test_an_image_has_kernel_modules_root_and_versions(
     recipe: SourceRecipe, tmp_path: Path
 ) -> None:
     image = build(recipe, Cache(tmp_path / "cache"))
+    assert image.boot.kernel is not None
     assert image.boot.kernel.read_text() == "kernel\n"
     assert [path.name for path, _ in image.boot.modules] == ["ext2fs.static", "exec.static"]
     assert "--readonly" in image.boot.modules[0][1]
