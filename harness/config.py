@@ -70,7 +70,10 @@ def _set(data: dict[str, Any], dotted: str, text: str) -> None:
             raise UsageError(
                 f"--set {dotted}: {name} is a value, not a group", hint="drop the part behind it"
             )
-    here[last] = yaml.safe_load(text) if text else ""
+    try:
+        here[last] = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:  # such as *.img, which YAML takes for an alias
+        here[last] = text
 
 
 def _explain(path: Path, node: yaml.Node | None, error: ValidationError, spec: type[Spec]) -> str:

@@ -26,8 +26,7 @@ def sparse_copy(source: Path, target: Path) -> None:
     with host_errors(target), source.open("rb") as reader, target.open("wb") as writer:
         size = os.lseek(reader.fileno(), 0, os.SEEK_END)  # of a device, too
         os.ftruncate(writer.fileno(), size)
-        for begin, end in _data_ranges(reader.fileno(), size):
-            _copy_range(reader.fileno(), writer.fileno(), begin, end)
+        copy_range(reader.fileno(), writer.fileno(), 0, size, 0)
 
 
 @contextmanager
@@ -47,8 +46,18 @@ def host_errors(path: Path) -> Iterator[None]:
         ) from exc
 
 
-def _data_ranges(fd: int, size: int) -> list[tuple[int, int]]:
-    ranges, position = [], 0
+def copy_range(source: int, target: int, begin: int, end: int, at: int) -> None:
+    """Copy the bytes from `begin` to `end` to the offset `at` of the open file `target`.
+
+    Zeros are not written: what they go to must be a hole.
+    """
+    for first, last in _data_ranges(source, begin, end):
+        _copy_piece(source, target, first, last, at - begin)
+
+
+def _data_ranges(fd: int, position: int, size: int) -> list[tuple[int, int]]:
+    """Where between `position` and `size` a file has data."""
+    ranges = []
     while position < size:
         try:
             begin = os.lseek(fd, position, os.SEEK_DATA)
@@ -56,14 +65,15 @@ def _data_ranges(fd: int, size: int) -> list[tuple[int, int]]:
             if exc.errno == errno.ENXIO:  # only a hole is left
                 break
             if exc.errno == errno.EINVAL:  # a file system that can't tell: all is data
-                return [(0, size)]
+                return [(position, size)]
             raise
         position = os.lseek(fd, begin, os.SEEK_HOLE)
-        ranges.append((begin, min(position, size)))
+        if begin < size:
+            ranges.append((begin, min(position, size)))
     return ranges
 
 
-def _copy_range(source: int, target: int, begin: int, end: int) -> None:
+def _copy_piece(source: int, target: int, begin: int, end: int, shift: int) -> None:
     while begin < end:
         chunk = os.pread(source, min(_CHUNK, end - begin), begin)
         if not chunk:  # the file shrank meanwhile; what is missing reads as zeros
@@ -72,7 +82,7 @@ def _copy_range(source: int, target: int, begin: int, end: int) -> None:
         if chunk != _ZEROS[: len(chunk)]:
             written = 0
             while written < len(chunk):
-                written += os.pwrite(target, chunk[written:], begin + written)
+                written += os.pwrite(target, chunk[written:], begin + shift + written)
         begin += len(chunk)
 
 

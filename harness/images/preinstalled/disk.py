@@ -1,12 +1,14 @@
 """The root's partition on an image: found, and grown with its file system.  No root, no mount.
 
-e2fsprogs open a file system inside a larger file as `FILE?offset=BYTES`.
+e2fsprogs open a file system inside a larger file as `FILE?offset=BYTES`.  resize2fs does, too, but
+then cuts the file off at the file system's size, so it works on a copy of the partition.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from harness.disk.copy import copy_range
 from harness.disk.partitions import Partition, disk_size, find_file_system, find_partitions
 from harness.errors import InfraError, UsageError
 from harness.process import run, tail
@@ -28,16 +30,17 @@ def grow(disk: Path, size: int, partition: int | None) -> Partition:
     found, or when another partition lies behind it.
     """
     root = find_file_system(disk, partition)
-    if disk_size(disk) < size:
-        with disk.open("r+b") as file:
-            file.truncate(size)
-        if root.number:
-            _grow_partition(disk, root)
-        small, root = root, find_file_system(disk, root.number)
-        if root.size <= small.size:
-            raise InfraError(f"sfdisk did not grow partition {root} of {disk}")
-        _grow_file_system(disk, root)
-    return root
+    if disk_size(disk) >= size:
+        return root
+    with disk.open("r+b") as file:
+        file.truncate(size)
+    if root.number:
+        _grow_partition(disk, root)
+    grown = find_file_system(disk, root.number)
+    if grown.size <= root.size:
+        raise InfraError(f"sfdisk did not grow partition {root} of {disk}")
+    _grow_file_system(disk, root, grown)
+    return grown
 
 
 def _grow_partition(disk: Path, root: Partition) -> None:
@@ -62,15 +65,32 @@ def _stretch(disk: Path, number: int) -> None:
     run(argv, stdin=",+\n")
 
 
-def _grow_file_system(disk: Path, root: Partition) -> None:
-    check(disk, root, mend=True)
-    run(["resize2fs", at(disk, root), f"{root.size >> 10}K"], timeout=_SECONDS)
+def _grow_file_system(disk: Path, small: Partition, root: Partition) -> None:
+    """Grow it on a copy, and put the disk together again; twice its size is needed meanwhile."""
+    alone, joined = disk.with_suffix(".root"), disk.with_suffix(".joined")
+    _take(disk, alone, small.start, small.start + small.size, at=0)
+    end = root.start + root.size
+    _take(disk, joined, 0, root.start, at=0)
+    _take(disk, joined, end, disk_size(disk), at=end)
+    disk.unlink()
+    # resize2fs wants a file system that was checked; -p mends what is safe to mend.
+    run(["e2fsck", "-f", "-p", str(alone)], ok=(0, 1), timeout=_SECONDS)
+    run(["resize2fs", str(alone), f"{root.size >> 10}K"], timeout=_SECONDS)
+    _take(alone, joined, 0, disk_size(alone), at=root.start)
+    alone.unlink()
+    joined.rename(disk)
 
 
-def check(disk: Path, root: Partition, *, mend: bool = False) -> None:
-    """Raise `InfraError` unless the root is clean; `mend` lets e2fsck do what is safe first."""
-    if mend:
-        run(["e2fsck", "-f", "-p", at(disk, root)], ok=(0, 1), timeout=_SECONDS)
+def _take(source: Path, target: Path, begin: int, end: int, *, at: int) -> None:
+    """Copy bytes to an offset of a file that has none there yet; the file reaches to their end."""
+    target.touch()
+    with source.open("rb") as reader, target.open("r+b") as writer:
+        writer.truncate(max(disk_size(target), at + end - begin))
+        copy_range(reader.fileno(), writer.fileno(), begin, end, at)
+
+
+def check(disk: Path, root: Partition) -> None:
+    """Raise `InfraError` unless the root's file system is clean."""
     done = run(["e2fsck", "-f", "-n", at(disk, root)], ok=None, timeout=_SECONDS)
     if done.returncode:
         raise InfraError(

@@ -23,7 +23,6 @@ from harness.images.preinstalled.spec import Checksum
 
 _TRIES = 5  # connections in a row that brought nothing
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)  # s without a byte
-_PIECE = 1 << 20
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})  # a server that may do better next time
 
 Pause = Callable[[float], None]
@@ -161,7 +160,8 @@ def _connection(http: httpx.Client, wanted: Wanted, say: Progress, meter: Meter)
             wanted.part.open("ab") as part,
         ):
             part.truncate(have)
-            for piece in answer.iter_raw(_PIECE):
+            # As they come: a chunker would lose what it holds when the connection breaks.
+            for piece in answer.iter_raw():
                 part.write(piece)
                 have += len(piece)
                 advance(have)
