@@ -59,7 +59,7 @@ REQUIREMENTS = (
     ),
     *(
         Requirement(program, (1, 47), _E2_WHY, ("-V",))
-        for program in ("e2fsck", "debugfs", "dumpe2fs", "mke2fs", "tune2fs")
+        for program in ("e2fsck", "debugfs", "dumpe2fs", "mke2fs", "resize2fs", "tune2fs")
     ),
     Requirement("setpriv", (2, 33), "--pdeathsig, without which a child outlives hurdle"),
     Requirement("sfdisk", (2, 27), "--json"),

@@ -27,7 +27,8 @@ class Checksum:
         """Read `ALGORITHM:HEX`, or HEX alone, whose length tells; `ValueError` if it is neither."""
         name, _, digits = text.rpartition(":")
         algorithm = _DIGESTS.get(len(digits), "")
-        if not re.fullmatch(r"[0-9a-fA-F]+", digits) or name not in ("", algorithm):
+        hexadecimal = re.fullmatch(r"[0-9a-fA-F]+", digits)
+        if not (algorithm and hexadecimal) or name not in ("", algorithm):
             raise ValueError(f"{text!r} is no checksum: write sha256:HEX or sha512:HEX")
         return cls(algorithm, digits.lower())
 
