@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # What the programs in harness/tools.py come from, Python, a C compiler for the journal's tests, the
-# library of Python that Coccinelle loads, and the certificates without which pip reaches nothing.
-PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git libc6-dev libnbd-bin libpython3-dev \
-            patch python3 python3-venv qemu-system-common qemu-system-x86 qemu-utils util-linux
+# library of Python that Coccinelle loads, GRUB's files for disks that tests boot, and the
+# certificates without which pip reaches nothing.
+PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git grub-common grub-pc-bin libc6-dev \
+            libnbd-bin libpython3-dev patch python3 python3-venv qemu-system-common qemu-system-x86 \
+            qemu-utils util-linux
 
 # Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.
 BUDGET_PURE := 20

@@ -28,15 +28,15 @@ from harness.machine.qemu import Machine
 from harness.machine.spec import DiskSpec, spec_for
 from harness.process import run
 from harness.rundir import RunDir
-from tests.guest.grub_disk import make_grub_disk, missing
+from tests.guest.grub_disk import make_hurd_disk, make_linux_disk, missing
 from tests.tools.image_server import Site, serving
 from tests.tools.images import folder_in_memory
 from tests.tools.installed_disk import pack
 
-pytestmark = [pytest.mark.guest, pytest.mark.hurd]
+pytestmark = pytest.mark.guest
 
-RECIPE = Path(__file__).parent / "grub-hurd.yaml"
-NAME = "hurd-20260101.img"
+HERE = Path(__file__).parent
+PATH = "/images/disk.tar.gz"
 
 
 @pytest.fixture
@@ -53,24 +53,58 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-def publish(site: Site, source: Image, folder: Path) -> str:
-    """Serve a tarball of a disk that boots; its checksum."""
-    make_grub_disk(source, folder / NAME)
-    site.files["/images/hurd.tar.gz"] = pack(folder / NAME, folder / "it.tar.gz")
-    (folder / NAME).unlink()
-    return hashlib.sha256(site.files["/images/hurd.tar.gz"]).hexdigest()
-
-
-def test_a_published_hurd_boots_by_its_own_grub_and_is_kept(source: Image, folder: Path) -> None:
+@pytest.fixture
+def site() -> Iterator[Site]:
     why = missing()
     if why:
         pytest.skip(why)
-    cache = Cache(folder / "cache")
-    with serving() as site:
-        digest = publish(site, source, folder)
-        settings = {"download.mirror": site.url, "download.checksum": digest}
-        recipe = load_recipe(str(RECIPE), settings)
-        image = build_image(recipe, cache, print)
+    with serving() as made:
+        yield made
+
+
+def publish(site: Site, disk: Path) -> dict[str, str]:
+    """Serve a tarball of a disk; the settings that lead to it."""
+    site.files[PATH] = pack(disk, disk.with_suffix(".tar.gz"))
+    digest = hashlib.sha256(site.files[PATH]).hexdigest()
+    return {"download.mirror": site.url, "download.checksum": digest}
+
+
+def test_a_first_boot_is_reached_by_ssh_with_keys_that_were_put_in_offline(
+    site: Site, control: str, folder: Path
+) -> None:
+    recipe = load_recipe(control)
+    make_linux_disk(
+        find_image(recipe, Cache.default()), recipe.boot.cmdline, folder / "disk-20260101.img"
+    )
+    settings = publish(site, folder / "disk-20260101.img")
+    site.files["/hello"] = b"from outside"
+    tasks = [
+        # Debian's mirrors are reached the same way.
+        f"{{run: 'wget -q -O /disk/hello http://10.0.2.2:{site.port}/hello'}}",
+        "{run: 'echo $SSH_CONNECTION > /disk/way; umount /disk'}",
+    ]
+    settings |= {
+        "first_boot.tasks": f"[{', '.join(tasks)}]",
+        "first_boot.versions": "{k: uname -r}",
+    }
+    image = build_image(load_recipe(str(HERE / "grub-linux.yaml"), settings), Cache(folder), print)
+    assert image.root is not None
+    root = find_file_system(image.root.path)
+    check(image.root.path, root)
+    files = Files(at(image.root.path, root))
+    assert files.read("/hello") == b"from outside"
+    assert files.read("/way").startswith(b"10.0.2.2 ")  # over the network, not the console
+    assert image.versions["k"][0].isdigit()
+
+
+@pytest.mark.hurd
+def test_a_published_hurd_boots_by_its_own_grub_and_is_kept(
+    site: Site, source: Image, folder: Path
+) -> None:
+    make_hurd_disk(source, folder / "hurd-20260101.img")
+    settings = publish(site, folder / "hurd-20260101.img")
+    recipe = load_recipe(str(HERE / "grub-hurd.yaml"), settings)
+    image = build_image(recipe, Cache(folder), print)
     assert image.root is not None
     root = find_file_system(image.root.path)
     check(image.root.path, root)

@@ -12,7 +12,7 @@ from harness.images.cache import Cache, Manifest, Progress, now
 from harness.images.image import BootFiles, Image, RootDisk, SshKeys
 from harness.images.keys import HOST_KEY, PRIVATE_KEY, KeyPair, write_keys
 from harness.images.meter import Meter
-from harness.images.preinstalled.disk import at, check, grow
+from harness.images.preinstalled.disk import at, grow, settle
 from harness.images.preinstalled.download import Wanted, download
 from harness.images.preinstalled.firstboot import first_boot
 from harness.images.preinstalled.offline import personalise
@@ -28,9 +28,9 @@ _ROOT = "root.img"
 
 def made_from(recipe: PreinstalledRecipe) -> str:
     """Hash of everything in the recipe that shapes the image; where it is fetched from does not."""
-    parts = recipe.model_dump(
-        mode="json", include={"name", "disk", "offline", "first_boot", "access"}
-    )
+    parts = recipe.model_dump(mode="json", include={"name", "disk", "offline"})
+    parts["first_boot"] = [task.run for task in recipe.first_boot.tasks]
+    parts["versions"] = recipe.first_boot.versions
     parts["download"] = [recipe.download.checksum, recipe.download.member]
     parts["machine"] = [recipe.machine.arch, recipe.machine.disk_bus]
     parts["format"] = _FORMAT
@@ -103,7 +103,7 @@ def _install(
     host, user = KeyPair.generate(), KeyPair.generate()
     write_keys(draft, host, user)
     personalise(Files(at(disk, root)), recipe.offline, host, user)
-    check(disk, root)
+    settle(disk, root)
     if not recipe.first_boot.tasks and not recipe.first_boot.versions:
         return {}
     image = Image(
@@ -116,5 +116,5 @@ def _install(
     )
     with RunDir(cache.folder / "first-boot" / recipe.name) as rundir:
         versions = first_boot(recipe, image, rundir, progress)
-    check(disk, root)
+    settle(disk, root)
     return versions

@@ -73,8 +73,7 @@ def _grow_file_system(disk: Path, small: Partition, root: Partition) -> None:
     _take(disk, joined, 0, root.start, at=0)
     _take(disk, joined, end, disk_size(disk), at=end)
     disk.unlink()
-    # resize2fs wants a file system that was checked; -p mends what is safe to mend.
-    run(["e2fsck", "-f", "-p", str(alone)], ok=(0, 1), timeout=_SECONDS)
+    _preen(str(alone))  # resize2fs wants a file system that was checked
     run(["resize2fs", str(alone), f"{root.size >> 10}K"], timeout=_SECONDS)
     _take(alone, joined, 0, disk_size(alone), at=root.start)
     alone.unlink()
@@ -87,6 +86,16 @@ def _take(source: Path, target: Path, begin: int, end: int, *, at: int) -> None:
     with source.open("rb") as reader, target.open("r+b") as writer:
         writer.truncate(max(disk_size(target), at + end - begin))
         copy_range(reader.fileno(), writer.fileno(), begin, end, at)
+
+
+def settle(disk: Path, root: Partition) -> None:
+    """Mend what a boot would mend unasked; raise `InfraError` unless the root is clean then."""
+    _preen(at(disk, root))
+    check(disk, root)
+
+
+def _preen(target: str) -> None:
+    run(["e2fsck", "-f", "-p", target], ok=(0, 1), timeout=_SECONDS)
 
 
 def check(disk: Path, root: Partition) -> None:
