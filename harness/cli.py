@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import __version__
+from harness.cli_campaign import campaign
 from harness.cli_image import image_app
 from harness.cli_variants import variants_app
 from harness.config import load, parse_overrides
@@ -96,6 +97,9 @@ def run(
         spec, recipe, variant=variant, out=folder, force=force, command=command, timings=timings
     )
     raise typer.Exit(int(code))
+
+
+app.command(epilog=_EXITS)(campaign)
 
 
 @app.command()

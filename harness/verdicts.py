@@ -39,6 +39,11 @@ class CrashModel(StrEnum):
     KILL = "kill"  #: the disk as SIGKILL of QEMU left it; no completed write is ever lost
     PREFIX = "prefix"  #: base image plus the first N writes of the log
     CUT = "cut"  #: one prefix that the scenario asked for by number
+    SUBSET = "subset"  #: a prefix without some of the writes since the last flush
+    TORN = "torn"  #: a prefix whose last write reached the disk in part, by sectors
+    OVERLAP = "overlap"  #: as subset, where the last writes before a flush were not covered by it
+    LYING = "lying"  #: as subset, but of two epochs: the disk said "flushed" and had not
+    RECOVERY = "recovery"  #: a crash while the log was replayed: a prefix of recovery's own writes
 
 
 class Oracle(StrEnum):
@@ -47,6 +52,18 @@ class Oracle(StrEnum):
     STRUCTURE = "structure"  #: after pure recovery a read-only full check finds no damage
     BOOT = "boot"  #: an unattended boot (`e2fsck -p`) ends below 4 and mends only log and orphans
     OBJECT = "object"  #: the scenario's objects are there with the fields that they must have
+    DURABILITY = "durability"  #: whatever was acknowledged is there
+    PREFIX = "prefix"  #: names and attributes are those of a moment of the reference model
+    STALE = "stale"  #: a file holds only bytes that were written to it
+    BARRIER = "barrier"  #: a flush before each commit block and after it
+
+
+#: those that judge a scenario's states; the others need a workload that the reference model knows
+SCENARIO_ORACLES = (Oracle.STRUCTURE, Oracle.BOOT, Oracle.OBJECT)
+#: those that judge a campaign's states; BARRIER judges a log as a whole
+CAMPAIGN_ORACLES = (
+    *(Oracle.STRUCTURE, Oracle.BOOT, Oracle.DURABILITY, Oracle.PREFIX, Oracle.STALE),
+)
 
 
 class FindingClass(StrEnum):

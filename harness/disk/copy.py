@@ -51,11 +51,11 @@ def copy_range(source: int, target: int, begin: int, end: int, at: int) -> None:
 
     Zeros are not written: what they go to must be a hole.
     """
-    for first, last in _data_ranges(source, begin, end):
+    for first, last in data_ranges(source, begin, end):
         _copy_piece(source, target, first, last, at - begin)
 
 
-def _data_ranges(fd: int, position: int, size: int) -> list[tuple[int, int]]:
+def data_ranges(fd: int, position: int, size: int) -> list[tuple[int, int]]:
     """Where between `position` and `size` a file has data."""
     ranges = []
     while position < size:

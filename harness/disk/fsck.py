@@ -37,6 +37,7 @@ class Mode(StrEnum):
     BOOT = "-p"  #: what an unattended boot runs
     REPLAY = "-p -E journal_only"  #: replay the journal, nothing else
     CHECK = "-f -n"  #: full check, read-only
+    THROUGH = "-f -p"  #: the boot, and then a full check even if the file system looks clean
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,23 @@ def e2fsck(image: Path, mode: Mode, *, label: str = "") -> FsckRun:
     text = "\n".join(part for part in (done.stdout.strip(), _stderr(done.stderr)) if part)
     blame_host(text, image)
     names = [name for name in (image.name, label) if name]
-    findings = parse(text, names)
-    numbers = _problem_numbers(problems, done.returncode)
-    if mode is not Mode.CHECK:  # that one says all that it finds
-        findings += _silent(numbers, findings)
-    if not findings and done.returncode & ~3:
-        findings += (Finding(UNRECOGNISED, FindingClass.DAMAGE, f"rc {done.returncode}: {text}"),)
+    numbers = problem_numbers(problems, done.returncode)
+    findings = understand(mode, done.returncode, text, numbers, names)
     clean = any(_without_name(line, names).startswith("clean, ") for line in text.splitlines())
     command = " ".join(["e2fsck", *argv[1:]])
     return FsckRun(mode, done.returncode, text, findings, clean, done.seconds, command)
+
+
+def understand(
+    mode: Mode, rc: int, text: str, numbers: Sequence[int], names: Sequence[str]
+) -> tuple[Finding, ...]:
+    """All that a run found: what it said, and what only its problem log has.  Pure."""
+    findings = parse(text, names)
+    if mode is not Mode.CHECK:  # that one says all that it finds
+        findings += _silent(numbers, findings)
+    if not findings and rc & ~3:
+        findings += (Finding(UNRECOGNISED, FindingClass.DAMAGE, f"rc {rc}: {text}"),)
+    return findings
 
 
 def blame_host(text: str, image: Path) -> None:
@@ -144,7 +153,7 @@ def _stderr(text: str) -> str:
     return re.sub(r"^e2fsck 1\.\d+.*\n?", "", text).strip()
 
 
-def _problem_numbers(path: Path, rc: int) -> tuple[int, ...]:
+def problem_numbers(path: Path, rc: int) -> tuple[int, ...]:
     """The numbers in the problem log, in order; e2fsck leaves out the end when it gives up."""
     try:
         text = path.read_text(errors="replace")

@@ -147,13 +147,14 @@ class _Run:
         return done
 
 
-def crash(context: Context, variant: str) -> Evidence:
+def crash(context: Context, variant: str, folder: Path | None = None) -> Evidence:
     """Boot the guest, run the scenario's steps, kill QEMU.
 
+    `folder` takes the evidence; by default it is the variant's in the run's folder.
     Raises `InfraError` or `GuestError`; the disk, its base and the log stay in the run's folder.
     """
     scenario = context.request.scenario
-    folder = context.folder(variant)
+    folder = folder or context.folder(variant)
     with ExitStack() as stack:
         run = stack.enter_context(_mounted_guest(context, variant, folder))
         with context.phase(variant, "setup", f"{len(scenario.setup)} operations, then sync"):

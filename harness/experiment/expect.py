@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from harness.errors import Exit, UsageError
 from harness.events import Compared, VerdictGiven
 from harness.images.recipe import Recipe
-from harness.verdicts import Expectation, Oracle, Verdict
+from harness.verdicts import SCENARIO_ORACLES, Expectation, Verdict
 from harness.workloads.scenario import Scenario
 
 
@@ -68,7 +68,7 @@ def compare(scenario: Scenario, variant: str, given: Iterable[VerdictGiven]) -> 
     lines = []
     for model in scenario.models:
         expected_by_oracle = scenario.expect[variant].get(model, {})
-        for oracle in Oracle:
+        for oracle in SCENARIO_ORACLES:
             verdicts = [e.verdict for e in given if (e.model, e.oracle) == (model, oracle)]
             expected = expected_by_oracle.get(oracle, Expectation.PASS)
             found = overall(verdicts) if verdicts else Verdict.INFRA

@@ -26,7 +26,7 @@ from harness.experiment.crash import Evidence
 from harness.oracles.context import Context as StateContext
 from harness.oracles.durability import durable_from
 from harness.oracles.judge import StateReport, judge_state, judge_states
-from harness.verdicts import CrashModel, Judgement, Oracle, Verdict
+from harness.verdicts import SCENARIO_ORACLES, CrashModel, Judgement, Oracle, Verdict
 from harness.workloads.scenario import Scenario
 
 
@@ -132,7 +132,7 @@ def _judge_cut(
     have = len(found.log.writes)
     if have < cut:
         reason = f"the log ended after write {have}, so there is no state after write {cut}"
-        for oracle in Oracle:
+        for oracle in SCENARIO_ORACLES:
             judgement = Judgement(oracle, Verdict.VOID, reason)
             _emit_verdict(context, evidence, CrashModel.CUT, f"cut-{cut:04d}", None, judgement)
         return

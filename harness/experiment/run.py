@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from harness import __version__
 from harness.doctor import require
 from harness.errors import Exit, GuestError, HurdleError, InfraError, UsageError
 from harness.events import (
@@ -32,19 +29,19 @@ from harness.experiment.context import Context, Request
 from harness.experiment.crash import crash
 from harness.experiment.expect import choose_variants, compare, exit_code
 from harness.experiment.judge import judge
+from harness.experiment.versions import versions
 from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.recipe import Recipe
 from harness.machine.accel import choose_accel
 from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
-from harness.process import run as run_tool
 from harness.report.display import Display, timings_table
 from harness.report.html import write_all
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import SCENARIO_ORACLES, CrashModel, Verdict
 from harness.workloads.scenario import Fields, Scenario
 
 RESULTS = "results.jsonl"
@@ -194,7 +191,7 @@ def _report_broken(context: Context, variant: str, error: HurdleError, seen: lis
             TextKept(variant=variant, title="console when it broke", text=error.console)
         )
     for model in context.request.scenario.models:
-        for oracle in Oracle:
+        for oracle in SCENARIO_ORACLES:
             if (model, oracle) in finished:
                 continue
             context.bus.emit(
@@ -226,21 +223,8 @@ def _began(request: Request, accel: str, reason: str) -> RunBegan:
         accel_reason=reason,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=request.command,
-        versions=_versions(request),
+        versions=versions(request.recipe, request.image),
     )
-
-
-def _versions(request: Request) -> dict[str, str]:
-    """What the verdicts depend on: hurdle, the host's tools, what the guest is made of."""
-    arch = request.recipe.machine.arch
-    asked: dict[str, Callable[[], str]] = {
-        "hurdle": lambda: __version__,
-        "python": platform.python_version,
-        "QEMU": lambda: run_tool([f"qemu-system-{arch}", "--version"]).stdout.splitlines()[0],
-        "e2fsprogs": lambda: run_tool(["e2fsck", "-V"]).stderr.splitlines()[0],
-    }
-    guest = {f"guest {name}": version for name, version in request.image.versions.items()}
-    return {name: ask() for name, ask in asked.items()} | guest
 
 
 def _plain(fields: Fields | str) -> dict[str, str] | None:

@@ -25,6 +25,9 @@ class Profile(Protocol):
     def sync(self, mountpoint: str) -> str:
         """Bring everything below `mountpoint` to the disk; returns when it is there."""
 
+    def fsync(self, path: str) -> str:
+        """Bring one file or directory to the disk; returns when it is there."""
+
     def add_user(self, name: str, uid: int, gid: int) -> str:
         """Make a user and his group known by name; no home folder."""
 
@@ -58,6 +61,9 @@ class Linux:
 
     def sync(self, mountpoint: str) -> str:
         return "sync"
+
+    def fsync(self, path: str) -> str:
+        return f"sync {shlex.quote(path)}"
 
     def add_user(self, name: str, uid: int, gid: int) -> str:
         # No adduser: its options differ between busybox and shadow, and it wants a home.
@@ -105,6 +111,9 @@ class Hurd:
     def sync(self, mountpoint: str) -> str:
         # syncfs waits for the file system named; plain sync(1) goes through the root's fs only.
         return f"syncfs -s {shlex.quote(mountpoint)}"
+
+    def fsync(self, path: str) -> str:
+        return f"sync {shlex.quote(path)}"
 
     def add_user(self, name: str, uid: int, gid: int) -> str:
         return Linux().add_user(name, uid, gid)

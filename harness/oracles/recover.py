@@ -30,7 +30,8 @@ from harness.disk.fsck import FsckRun, Mode, e2fsck
 from harness.disk.jbd2 import JournalMap, journal_superblock
 from harness.verdicts import Finding, FindingClass
 
-_HARMLESS = frozenset(
+#: what recovery may report of a state that it brings back whole
+HARMLESS = frozenset(
     {FindingClass.REPLAY, FindingClass.ORPHAN, FindingClass.COUNTS, FindingClass.NOTE}
 )
 
@@ -85,11 +86,13 @@ def examine(
     *,
     journal: JournalMap | None = None,
     own: bool = False,
+    keep: Path | None = None,
 ) -> Examination:
     """Recover copies of `image` in `scratch` and see what comes out; `image` is not written to.
 
     `paths` are the watched objects, `journal` saves looking for the journal where it is known.
-    `own` says that `image` is a copy already and may be used up, which saves one.
+    `own` says that `image` is a copy already and may be used up, which saves one; `keep` is where
+    the recovered copy goes, for whoever wants to look at more of it.
     Raises `InfraError` when a tool or the host breaks; whatever the file system holds is a result.
     """
     superblock = ext2.superblock(image)
@@ -101,7 +104,7 @@ def examine(
     boot = e2fsck(booted, Mode.BOOT, label=superblock.label)
     pure, flag_set = booted, False
     recovery: tuple[FsckRun, ...] = (boot,)
-    if not (boot.clean and all(each.kind in _HARMLESS for each in boot.findings)):
+    if not (boot.clean and all(each.kind in HARMLESS for each in boot.findings)):
         pure = scratch / "recovered.raw"
         if own:
             image.rename(pure)
@@ -113,8 +116,10 @@ def examine(
     unchanged = not recovery
     after = before if unchanged else ext2.stat_objects(pure, paths)
     recovered = ext2.superblock(pure)
+    if keep is not None:
+        pure.rename(keep)
     for copy in {booted, pure}:
-        copy.unlink()
+        copy.unlink(missing_ok=True)
     return Examination(
         superblock, has_data, before, after, boot, recovery, check, recovered, flag_set
     )

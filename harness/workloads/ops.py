@@ -42,21 +42,24 @@ class Commands:
         return f"umask {_umask(op.mode)}; mkdir {self.path(op.path)}"
 
     def create(self, op: Any) -> str:
-        filler = self._filler(op.path, op.size)
+        filler = self._filler(op.path, op)
         return f"umask {_umask(op.mode, 0o666)}; {filler} > {self.path(op.path)}"
 
     def create_many(self, op: Any) -> str:
         name = f'"$d/{op.prefix}-$(printf %04d $i)"'
         return (
             f"d={self.path(op.path)}; i=1; while [ $i -le {op.count} ]; do "
-            f"{self._filler(op.path, op.size)} > {name} || exit 1; i=$((i+1)); done"
+            f"{self._filler(op.path, op)} > {name} || exit 1; i=$((i+1)); done"
         )
 
     def overwrite(self, op: Any) -> str:
         return (
-            f"{self._filler('new ' + op.path, op.size)} | dd of={self.path(op.path)} "
+            f"{self._filler('new ' + op.path, op)} | dd of={self.path(op.path)} "
             f"bs={_DD_BLOCK} seek={op.offset // _DD_BLOCK} conv=notrunc 2>/dev/null"
         )
+
+    def append(self, op: Any) -> str:
+        return f"{self._filler('more ' + op.path, op)} >> {self.path(op.path)}"
 
     def truncate(self, op: Any) -> str:
         return f"truncate -s {op.size} {self.path(op.path)}"
@@ -82,6 +85,9 @@ class Commands:
     def chown(self, op: Any) -> str:
         return f"chown {op.uid}:{op.gid} {self.path(op.path)}"
 
+    def fsync(self, op: Any) -> str:
+        return self._profile.fsync(f"{self._root}/{op.path}")
+
     def sync(self, op: Any) -> str:
         return self._profile.sync(self._root)
 
@@ -89,9 +95,21 @@ class Commands:
         return f"cd {shlex.quote(self._root)} && {{ {op.command}\n}}"
 
     @staticmethod
-    def _filler(pattern: str, size: int) -> str:
-        """A command that prints `size` bytes of a repeated, recognisable pattern."""
-        return f"yes {shlex.quote('hurdle ' + pattern)} | head -c {size}" if size else ":"
+    def _filler(subject: str, op: Any) -> str:
+        """A command that prints the bytes of `filler_bytes`."""
+        line = filler_line(subject, getattr(op, "mark", ""))
+        return f"yes {shlex.quote(line)} | head -c {op.size}" if op.size else ":"
+
+
+def filler_line(subject: str, mark: str) -> str:
+    """The line, without its end, that is repeated in what an operation writes."""
+    return f"hurdle {subject}" + (f" {mark}" if mark else "")
+
+
+def filler_bytes(line: str, size: int) -> bytes:
+    """`size` bytes of a line, repeated from its beginning."""
+    unit = line.encode() + b"\n"
+    return (unit * (size // len(unit) + 1))[:size]
 
 
 def _umask(mode: str, full: int = 0o777) -> str:

@@ -72,12 +72,17 @@ class Mkdir(_Op):
     mode: Mode = "0755"
 
 
+#: a word in the bytes of a write, by which two writes to one file are told apart
+MarkText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=64)]
+
+
 class Create(_Op):
-    """A new file of `size` bytes, filled with a pattern that depends on its path."""
+    """A new file of `size` bytes, filled with a pattern that depends on its path and `mark`."""
 
     path: FsPath
     size: Size = 0
     mode: Mode = "0644"
+    mark: MarkText = ""
 
 
 class CreateMany(_Op):
@@ -95,6 +100,15 @@ class Overwrite(_Op):
     path: FsPath
     offset: Annotated[Size, Field(multiple_of=512)] = 0
     size: Size = 4096
+    mark: MarkText = ""
+
+
+class Append(_Op):
+    """`size` more bytes at the end of a file that exists."""
+
+    path: FsPath
+    size: Size = 4096
+    mark: MarkText = ""
 
 
 class Truncate(_Op):
@@ -126,6 +140,12 @@ class Chown(_Op):
 
 class Sync(_Op):
     """sync(2) of everything; what came before it is acknowledged when it returns."""
+
+
+class Fsync(_Op):
+    """fsync(2) of a file or a directory."""
+
+    path: FsPath
 
 
 class Shell(_Op):
@@ -174,6 +194,7 @@ class Step(Spec):
     create: Annotated[Create, BeforeValidator(_shorthand)] | None = None
     create_many: CreateMany | None = None
     overwrite: Annotated[Overwrite, BeforeValidator(_shorthand)] | None = None
+    append: Annotated[Append, BeforeValidator(_shorthand)] | None = None
     truncate: Annotated[Truncate, BeforeValidator(_shorthand)] | None = None
     rename: Pair | None = None
     link: Pair | None = None
@@ -182,6 +203,7 @@ class Step(Spec):
     rmdir: Annotated[PathOp, BeforeValidator(_shorthand)] | None = None
     chmod: Chmod | None = None
     chown: Chown | None = None
+    fsync: Annotated[Fsync, BeforeValidator(_shorthand)] | None = None
     sync: Annotated[Sync, BeforeValidator(_nothing)] | None = None
     shell: Annotated[Shell, BeforeValidator(_command)] | None = None
     #: wait: a duration, or until a commit block that was begun after the last operation is logged

@@ -33,7 +33,14 @@ from harness.events import (
     TextKept,
     VerdictGiven,
 )
-from harness.verdicts import CrashModel, Expectation, FindingClass, Oracle, Verdict
+from harness.verdicts import (
+    SCENARIO_ORACLES,
+    CrashModel,
+    Expectation,
+    FindingClass,
+    Oracle,
+    Verdict,
+)
 
 _PATH = "home/loshmi/test-dir3"
 _SCENARIO = "directory"
@@ -242,7 +249,7 @@ def _judge(story: _Story, variant: str, case: Case, prefixes: int) -> None:
     seconds = round(story.t - began, 3)
     story.emit(PhaseEnded(variant=variant, phase="judge", seconds=seconds, ok=True))
     for model in (CrashModel.KILL, CrashModel.PREFIX):
-        for oracle in Oracle:
+        for oracle in SCENARIO_ORACLES:
             story.emit(_compared(variant, model, oracle, given))
 
 
@@ -287,7 +294,7 @@ _COUNTS = FindingRecord(
 def _verdicts(
     variant: str, case: Case, model: CrashModel, state: str, position: int
 ) -> Iterator[VerdictGiven]:
-    for oracle in Oracle:
+    for oracle in SCENARIO_ORACLES:
         verdict, reason = Verdict.PASS, "no damage after recovery"
         findings: tuple[FindingRecord, ...] = (
             (_REPLAY, _COUNTS) if variant == "ext3" and position > 60 else ()
@@ -391,7 +398,7 @@ def _broken(story: _Story, variant: str) -> None:
             evidence=f"logs/qemu-{variant}.log",
         )
         for model in (CrashModel.KILL, CrashModel.PREFIX)
-        for oracle in Oracle
+        for oracle in SCENARIO_ORACLES
     ]
     for event in given:
         story.emit(event)

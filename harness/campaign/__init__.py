@@ -1,0 +1,1 @@
+"""Crash campaigns: one guest run, thousands of judged crash states."""

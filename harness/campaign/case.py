@@ -1,0 +1,135 @@
+"""A case: one run of one variant, as files that can be judged at any time without a guest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.campaign.spec import Campaign
+from harness.crash.plan import Plan
+from harness.crash.writelog import WriteLog
+from harness.disk import ext2
+from harness.disk.jbd2 import JournalMap, commits_in, journal_map
+from harness.errors import InfraError
+from harness.oracles.acknowledged import Acknowledged, Strictness, acknowledged
+from harness.report.atomic import write_atomically
+from harness.workloads.journal import OpTimes
+from harness.workloads.model import History, history
+from harness.workloads.ops import describe
+from harness.workloads.scenario import Step
+
+_FILE = "case.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a run left, and what is asked of it.
+
+    `begin` is the position of the log from which on the workload's writes are; what is before it
+    was settled.  `driver_flushes` is None where nobody knows whether the guest can flush.
+    """
+
+    name: str
+    variant: str
+    seed: int
+    base: Path
+    log_path: Path
+    setup: tuple[Step, ...]
+    steps: tuple[Step, ...]
+    journal: tuple[OpTimes, ...]
+    begin: int
+    strictness: Strictness
+    driver_flushes: bool | None
+    versions: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.base.parent
+
+    @cached_property
+    def log(self) -> WriteLog:
+        return WriteLog.read(self.log_path, self.base.stat().st_size)
+
+    @cached_property
+    def journal_map(self) -> JournalMap | None:
+        """Where the file system's journal is; None where it has none."""
+        if not ext2.superblock(self.base).has_journal:
+            return None
+        return journal_map(self.base)
+
+    @cached_property
+    def commits(self) -> tuple[tuple[int, int], ...]:
+        """The commit blocks: entry of the log, transaction."""
+        return commits_in(self.log, self.journal_map) if self.journal_map else ()
+
+    @cached_property
+    def history(self) -> History:
+        return history(self.setup, self.steps)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The operations in words."""
+        return tuple(describe(step) for step in self.steps)
+
+    @cached_property
+    def acknowledged(self) -> Acknowledged:
+        flushes = [entry.index for entry in self.log.flushes]
+        return acknowledged(
+            self.steps, self.journal, self.history, self.strictness, self.commits, flushes
+        )
+
+    def plan(self, campaign: Campaign) -> Plan:
+        return Plan(self.log, campaign.states.limits, self.begin)
+
+    def save(self) -> None:
+        """Write case.json beside the image: the case is complete when it is there."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "variant": self.variant,
+            "seed": self.seed,
+            "base": self.base.name,
+            "log": self.log_path.name,
+            "setup": [_plain(step) for step in self.setup],
+            "steps": [_plain(step) for step in self.steps],
+            "journal": [asdict(times) for times in self.journal],
+            "begin": self.begin,
+            "strictness": self.strictness.value,
+            "driver_flushes": self.driver_flushes,
+            "versions": self.versions,
+        }
+        write_atomically(self.folder / _FILE, json.dumps(data, indent=1).encode())
+
+
+def is_case(folder: Path) -> bool:
+    """Whether a folder holds a case that was saved."""
+    return (folder / _FILE).is_file()
+
+
+def load_case(folder: Path) -> Case:
+    """The case of a folder.  Raises `InfraError` when it is damaged."""
+    path = folder / _FILE
+    try:
+        data = json.loads(path.read_text())
+        return Case(
+            name=data["name"],
+            variant=data["variant"],
+            seed=data["seed"],
+            base=folder / data["base"],
+            log_path=folder / data["log"],
+            setup=tuple(Step.model_validate(step) for step in data["setup"]),
+            steps=tuple(Step.model_validate(step) for step in data["steps"]),
+            journal=tuple(OpTimes(**times) for times in data["journal"]),
+            begin=data["begin"],
+            strictness=Strictness(data["strictness"]),
+            driver_flushes=data["driver_flushes"],
+            versions=data["versions"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise InfraError(f"{path} is no case: {exc}", hint="run the campaign again") from exc
+
+
+def _plain(step: Step) -> dict[str, Any]:
+    return step.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

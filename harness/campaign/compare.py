@@ -1,0 +1,71 @@
+"""What a campaign expects against what was found.  Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.campaign.spec import Campaign
+from harness.errors import Exit
+from harness.experiment.expect import overall
+from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Expectation, Oracle, Verdict
+
+
+@dataclass(frozen=True)
+class Line:
+    """A crash model and oracle of a variant, over all states of all its runs."""
+
+    variant: str
+    model: CrashModel
+    oracle: Oracle
+    expected: Expectation
+    found: Verdict
+    counts: dict[Verdict, int]
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.expected.allows(self.found)
+
+    @property
+    def states(self) -> int:
+        return sum(self.counts.values())
+
+
+Count = tuple[str, CrashModel, Oracle, Verdict, int]
+
+
+def compare(campaign: Campaign, variant: str, counts: Iterable[Count]) -> list[Line]:
+    """A line for each model and oracle; `counts` are the variant's own.
+
+    What did not report has not passed: a model without a state is INFRA, unless the log gave it
+    nothing to make one of.
+    """
+    given: Counter[tuple[CrashModel, Oracle, Verdict]] = Counter()
+    for _, model, oracle, verdict, count in counts:
+        given[model, oracle, verdict] += count
+    lines = []
+    for model in campaign.states.models:
+        of_log = (Oracle.BARRIER,) if model is CrashModel.PREFIX else ()
+        for oracle in (*CAMPAIGN_ORACLES, *of_log):
+            own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
+            expected = campaign.expect[variant].get(model, {}).get(oracle, Expectation.PASS)
+            found = overall(v for v, n in own.items() for _ in range(min(n, 1)))
+            note = ""
+            if not own:
+                found, note = Verdict.INFRA, "no verdict was given"
+            lines.append(Line(variant, model, oracle, expected, found, own, note))
+    return lines
+
+
+def exit_code(lines: Iterable[Line]) -> Exit:
+    """The campaign's ending.  A difference outranks VOID; INFRA outranks both."""
+    lines = list(lines)
+    if not lines or any(line.found is Verdict.INFRA for line in lines):
+        return Exit.INFRA
+    if any(not line.ok and line.found is not Verdict.VOID for line in lines):
+        return Exit.UNEXPECTED
+    if any(not line.ok for line in lines):
+        return Exit.VOID
+    return Exit.OK

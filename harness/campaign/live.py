@@ -1,0 +1,153 @@
+"""What a campaign shows while it runs, and its last table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from harness.campaign.compare import Line
+from harness.campaign.judge import Progress as Judged
+from harness.events import Event, Note, OpDone, PhaseBegan
+from harness.verdicts import CrashModel, Verdict
+
+_QUIET_SECONDS = 10.0  # between two lines where the output is no terminal
+
+
+class Live:
+    """A bar on a terminal, a line now and then elsewhere; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[more]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def phase(self, text: str) -> Iterator[None]:
+        """A stretch of work whose length is not known."""
+        task = self._bar.add_task(text, total=None, more="")
+        try:
+            yield
+        finally:
+            self._bar.remove_task(task)
+
+    def guest(self, name: str, ops: int) -> Callable[[Event], None]:
+        """A subscriber that shows how a run in the guest goes."""
+        task = self._bar.add_task(f"{name}: boot", total=ops, more="")
+
+        def show(event: Event) -> None:
+            if isinstance(event, PhaseBegan) and event.phase != "workload":
+                self._bar.update(task, description=f"{name}: {event.phase}")
+                if event.phase == "kill":
+                    self._bar.remove_task(task)
+                elif not self._console.is_terminal and event.phase == "boot":
+                    self.note(f"{name}: boot, then {ops} operations")
+            elif isinstance(event, OpDone):
+                self._bar.update(task, completed=event.index + 1, more=event.op)
+            elif isinstance(event, Note) and event.level != "info":
+                self.note(f"{name}: {event.text}")
+
+        return show
+
+    @contextmanager
+    def states(self, name: str) -> Iterator[Callable[[Judged], None]]:
+        """Shows how the judging of a case goes: states, distinct ones, fails, pace."""
+        task = self._bar.add_task(f"{name}: states", total=None, more="")
+        last: list[Judged] = []
+
+        def show(now: Judged) -> None:
+            last[:] = [now]
+            more = (
+                f"{now.distinct}/{now.to_examine} distinct  {now.fails} with FAIL  "
+                f"{now.per_minute:.0f}/min"
+            )
+            self._bar.update(task, completed=now.states, total=now.planned, more=more)
+            if not self._console.is_terminal and time.monotonic() - self._said > _QUIET_SECONDS:
+                self._said = time.monotonic()
+                self.note(f"{name}: {now.states}/{now.planned} states, {more}")
+
+        try:
+            yield show
+        finally:
+            self._bar.remove_task(task)
+            if last:
+                now = last[0]
+                self.note(
+                    f"{name}: {now.states} states, {now.distinct} distinct recovered and checked "
+                    f"in {now.seconds:.1f} s ({now.per_minute:.0f} a minute), "
+                    f"{now.fails} with a FAIL"
+                )
+
+    def table(self, lines: Sequence[Line]) -> None:
+        """What was found against what was expected."""
+        table = Table(box=None, header_style="bold")
+        for column in ("variant", "crash", "oracle", "expected", "found", "states", "FAIL", ""):
+            table.add_column(column, justify="right" if column in ("states", "FAIL") else "left")
+        before: tuple[str, CrashModel | None] = ("", None)
+        for line in lines:
+            variant = "" if before[0] == line.variant else line.variant
+            model = "" if before == (line.variant, line.model) else line.model.value
+            before = (line.variant, line.model)
+            state = "[green]ok[/green]" if line.ok else "[bold red]UNEXPECTED[/bold red]"
+            table.add_row(
+                variant,
+                model,
+                line.oracle.value,
+                line.expected.value,
+                line.found.value,
+                str(line.states),
+                str(line.counts.get(Verdict.FAIL, 0)),
+                state + (f" {line.note}" if line.note else ""),
+            )
+        self._console.print(table)
+
+    def timings(self, phases: Sequence[tuple[str, float, int]], workers: int) -> None:
+        """What each phase took, a state of each kind and in all."""
+        table = Table(box=None, header_style="bold")
+        for column in ("phase", "seconds", "times", "ms each"):
+            table.add_column(column, justify="left" if column == "phase" else "right")
+        for phase, seconds, times in phases:
+            table.add_row(phase, f"{seconds:.2f}", str(times), f"{seconds / times * 1000:.2f}")
+        self._console.print(table)
+        self.note(f"{workers} workers; the phases of a state are summed over all workers")

@@ -1,0 +1,157 @@
+"""What a campaign file may say: the workload, the states that are made of it, expected verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from harness.config import Spec
+from harness.crash.plan import Limits
+from harness.errors import UsageError
+from harness.oracles.acknowledged import Strictness
+from harness.verdicts import CrashModel, Expectation, Oracle
+from harness.workloads.model import history
+from harness.workloads.scenario import Disk, Scenario, Step, WatchedObject
+from harness.workloads.stress import WEIGHTS, stress
+
+#: what is expected per crash model and oracle; what is not named has to PASS
+Expected = dict[CrashModel, dict[Oracle, Expectation]]
+
+
+class Stress(Spec):
+    """Random operations; each seed is a run of its own, with its own guest and file system."""
+
+    ops: int = Field(default=150, ge=1, le=5000)
+    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    #: how often an operation is drawn against the others; those not named keep their weight
+    weights: dict[str, int] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> Stress:
+        unknown = sorted(set(self.weights) - set(WEIGHTS))
+        if unknown:
+            raise ValueError(f"weights: {unknown[0]} is none of {', '.join(WEIGHTS)}")
+        return self
+
+
+class States(Spec):
+    """How many states of each crash model are made of a run's write log."""
+
+    seed: int = 1  #: chooses where there are more states than wanted
+    prefixes: bool = True
+    complete: int = Field(default=6, ge=0, le=12)  #: an epoch of so few writes has all subsets
+    subsets: int = Field(default=64, ge=0)  #: of each larger epoch
+    torn: int = Field(default=500, ge=0)
+    overlap: int = Field(default=0, ge=0)
+    lying: int = Field(default=200, ge=0)
+    recovery: int = Field(default=10, ge=0)  #: states whose recovery is crashed, at every write
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            seed=self.seed,
+            prefixes=self.prefixes,
+            complete=self.complete,
+            subsets=self.subsets,
+            torn=self.torn,
+            overlap=self.overlap,
+            lying=self.lying,
+        )
+
+    @property
+    def models(self) -> tuple[CrashModel, ...]:
+        """The crash models that it asks for."""
+        wanted = {
+            CrashModel.PREFIX: self.prefixes,
+            CrashModel.SUBSET: self.subsets,
+            CrashModel.TORN: self.torn,
+            CrashModel.OVERLAP: self.overlap,
+            CrashModel.LYING: self.lying,
+            CrashModel.RECOVERY: self.recovery,
+        }
+        return tuple(model for model, count in wanted.items() if count)
+
+
+class Campaign(Spec):
+    """A campaign file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    about: str = ""
+    guest: str = "linux-control"
+    disk: Disk = Disk()
+    stress: Stress | None = None
+    setup: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = ()  #: a workload that is written out, instead of `stress`
+    states: States = States()
+    strictness: Strictness = Strictness.EXT3
+    expect: dict[str, Expected] = Field(min_length=1)  #: by variant
+
+    @model_validator(mode="after")
+    def _one_workload(self) -> Campaign:
+        if (self.stress is None) == (not self.steps):
+            raise ValueError("a workload is either `stress` or `steps`")
+        if not self.states.models:
+            raise ValueError("states: no crash model is asked for")
+        bad = [step.name for step in (*self.setup, *self.steps) if not step.is_operation]
+        if bad:
+            raise ValueError(f"steps: `{bad[0]}` is no operation; a campaign kills at the end")
+        try:
+            history(self.setup, self.steps)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
+        return self
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the runs; a workload that is written out has one."""
+        return self.stress.seeds if self.stress else (0,)
+
+    def workload(self, seed: int) -> tuple[Step, ...]:
+        """The operations of a run."""
+        if self.stress is None:
+            return self.steps
+        return stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
+
+    def scenario(self, seed: int) -> Scenario:
+        """A run as a scenario: what the guest is told to do until it is killed."""
+        kill = Step.model_validate({"kill": "now"})
+        return Scenario(
+            name=self.name,
+            title=self.title,
+            disk=self.disk,
+            setup=self.setup,
+            steps=(*self.workload(seed), kill),
+            objects=(
+                WatchedObject(
+                    path="lost+found", was={"type": "directory"}, now={"type": "directory"}
+                ),
+            ),
+            expect={variant: {} for variant in self.expect},
+        )
+
+
+_FOLDER = Path(__file__).parent / "campaigns"
+
+
+def shipped_campaigns() -> list[Path]:
+    """The campaign files that come with hurdle, by name."""
+    return sorted(_FOLDER.glob("*.yaml"))
+
+
+def campaign_path(name: str) -> Path:
+    """A campaign's file: a path as it is, else the shipped campaign of that name.
+
+    Raises `UsageError` that lists the shipped names.
+    """
+    path = Path(name)
+    if path.is_file() or "/" in name:
+        return path
+    shipped = {each.stem: each for each in shipped_campaigns()}
+    if path.stem not in shipped:
+        raise UsageError(
+            f"there is no campaign {name!r}",
+            hint=f"give a file, or one of: {', '.join(shipped)}",
+        )
+    return shipped[path.stem]

@@ -1,0 +1,293 @@
+"""The results of a campaign: an SQLite file that is whole at every moment.
+
+What belongs together (a content, its states and their verdicts) is written in one transaction, so
+whatever is in the file is complete, and a campaign that was killed goes on behind it.  The file is
+the only result: reports are made from it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.errors import InfraError, UsageError
+from harness.verdicts import CrashModel, Finding, Judgement, Oracle, Verdict
+
+_VERSION = 1
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE cases (name TEXT PRIMARY KEY, variant TEXT NOT NULL, states INTEGER NOT NULL);
+CREATE TABLE contents (
+  "case" TEXT NOT NULL, number TEXT NOT NULL, tree TEXT NOT NULL,
+  replayed INTEGER NOT NULL, quick INTEGER NOT NULL,
+  PRIMARY KEY ("case", number)
+) WITHOUT ROWID;
+CREATE TABLE states (
+  "case" TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL, upto INTEGER NOT NULL,
+  number TEXT NOT NULL, verdicts TEXT NOT NULL,
+  PRIMARY KEY ("case", id)
+) WITHOUT ROWID;
+CREATE TABLE failures (
+  "case" TEXT NOT NULL, id TEXT NOT NULL, oracle TEXT NOT NULL, reason TEXT NOT NULL,
+  codes TEXT NOT NULL, op INTEGER NOT NULL, findings TEXT NOT NULL,
+  PRIMARY KEY ("case", id, oracle)
+) WITHOUT ROWID;
+CREATE TABLE logs (
+  "case" TEXT NOT NULL, oracle TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY ("case", oracle)
+) WITHOUT ROWID;
+CREATE TABLE seconds (phase TEXT PRIMARY KEY, seconds REAL NOT NULL, times INTEGER NOT NULL);
+"""
+_LETTERS = {Verdict.PASS: "P", Verdict.FAIL: "F", Verdict.VOID: "V", Verdict.INFRA: "I"}
+_VERDICTS = {letter: verdict for verdict, letter in _LETTERS.items()}
+
+
+@dataclass(frozen=True)
+class StateRow:
+    """A judged state.  `op` is the last operation that had begun by its position (-1: none)."""
+
+    case: str
+    id: str
+    model: CrashModel
+    upto: int
+    number: int
+    op: int
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A FAIL of one oracle on one state."""
+
+    case: str
+    id: str
+    model: CrashModel
+    upto: int
+    oracle: Oracle
+    reason: str
+    codes: tuple[str, ...]
+    op: int
+
+
+class Store:
+    """An open file of results; a context manager.  One process writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        new = not self.path.exists()
+        with self._errors():
+            self._db = sqlite3.connect(self.path, isolation_level=None)
+            # A killed process loses nothing that was committed; only the host's power could.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            if new:
+                with self.transaction():
+                    for statement in _TABLES.split(";"):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            raise UsageError(
+                f"{self.path} was written by another version of hurdle ({version})",
+                hint="--force starts the campaign afresh",
+            )
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise InfraError(
+                f"{self.path}: {exc}", hint="free some space there, then --resume"
+            ) from exc
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written in the block, or nothing of it."""
+        with self._errors():
+            self._db.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def set_meta(self, key: str, value: str) -> None:
+        with self._errors():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def meta(self, key: str) -> str | None:
+        with self._errors():
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def add_case(self, name: str, variant: str, states: int) -> None:
+        with self._errors():
+            self._db.execute(
+                "INSERT OR REPLACE INTO cases VALUES (?, ?, ?)", (name, variant, states)
+            )
+
+    def cases(self) -> list[tuple[str, str, int]]:
+        """Name, variant and how many states were planned, in the order they were added."""
+        with self._errors():
+            return self._db.execute("SELECT name, variant, states FROM cases").fetchall()
+
+    def add_content(self, case: str, number: int, tree: str, replayed: bool, quick: bool) -> None:
+        row = (case, f"{number:032x}", tree, int(replayed), int(quick))
+        with self._errors():
+            self._db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?, ?)", row)
+
+    def known_states(self, case: str) -> set[str]:
+        """The states that are judged, by id."""
+        with self._errors():
+            rows = self._db.execute('SELECT id FROM states WHERE "case" = ?', (case,))
+            return {row[0] for row in rows}
+
+    def add_states(self, rows: Iterable[StateRow]) -> None:
+        """Write judged states; inside of a transaction with their content."""
+        with self._errors():
+            for row in rows:
+                verdicts = {each.oracle.value: _LETTERS[each.verdict] for each in row.judgements}
+                self._db.execute(
+                    "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        row.case,
+                        row.id,
+                        row.model.value,
+                        row.upto,
+                        f"{row.number:032x}",
+                        json.dumps(verdicts, separators=(",", ":")),
+                    ),
+                )
+                for each in row.judgements:
+                    if each.verdict is Verdict.FAIL:
+                        self._add_failure(row, each)
+
+    def _add_failure(self, row: StateRow, judgement: Judgement) -> None:
+        codes = sorted({f.code for f in judgement.findings if f.kind.value in ("damage", "flags")})
+        findings = [[f.code, f.kind.value, f.text] for f in judgement.findings]
+        self._db.execute(
+            "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                row.case,
+                row.id,
+                judgement.oracle.value,
+                judgement.reason,
+                " ".join(codes),
+                row.op,
+                json.dumps(findings),
+            ),
+        )
+
+    def add_log_verdict(self, case: str, judgement: Judgement) -> None:
+        """What an oracle says of a write log as a whole."""
+        row = (case, judgement.oracle.value, judgement.verdict.value, judgement.reason)
+        with self._errors():
+            self._db.execute("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?)", row)
+
+    def log_verdicts(self, case: str) -> list[Judgement]:
+        with self._errors():
+            rows = self._db.execute(
+                'SELECT oracle, verdict, reason FROM logs WHERE "case" = ?', (case,)
+            ).fetchall()
+        return [Judgement(Oracle(o), Verdict(v), reason) for o, v, reason in rows]
+
+    def add_seconds(self, phases: dict[str, float]) -> None:
+        with self._errors():
+            for phase, seconds in phases.items():
+                self._db.execute(
+                    "INSERT INTO seconds VALUES (?, ?, 1) ON CONFLICT (phase) DO UPDATE "
+                    "SET seconds = seconds + excluded.seconds, times = times + 1",
+                    (phase, seconds),
+                )
+
+    def seconds(self) -> list[tuple[str, float, int]]:
+        with self._errors():
+            return self._db.execute(
+                "SELECT phase, seconds, times FROM seconds ORDER BY seconds DESC"
+            ).fetchall()
+
+    def counts(self) -> list[tuple[str, CrashModel, Oracle, Verdict, int]]:
+        """How many states of a case and model got which verdict of an oracle."""
+        with self._errors():
+            rows = self._db.execute(
+                'SELECT "case", model, key, value, count(*) FROM states, json_each(verdicts) '
+                'GROUP BY "case", model, key, value'
+            ).fetchall()
+        return [
+            (case, CrashModel(model), Oracle(oracle), _VERDICTS[letter], count)
+            for case, model, oracle, letter, count in rows
+        ]
+
+    def distinct(self, case: str) -> int:
+        """How many distinct contents of a case were recovered and checked."""
+        with self._errors():
+            return int(
+                self._db.execute(
+                    'SELECT count(*) FROM contents WHERE "case" = ?', (case,)
+                ).fetchone()[0]
+            )
+
+    def failures(self, case: str) -> list[Failure]:
+        """Every FAIL of a case, simplest state first: fewest missing writes, then earliest."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT f.id, s.model, s.upto, f.oracle, f.reason, f.codes, f.op "
+                'FROM failures f JOIN states s ON s."case" = f."case" AND s.id = f.id '
+                'WHERE f."case" = ? ORDER BY s.upto, f.id, f.oracle',
+                (case,),
+            ).fetchall()
+        return [
+            Failure(
+                case, id_, CrashModel(model), upto, Oracle(oracle), reason, tuple(codes.split()), op
+            )
+            for id_, model, upto, oracle, reason, codes, op in rows
+        ]
+
+    def findings(self, case: str, state: str, oracle: Oracle) -> tuple[Finding, ...]:
+        """The findings behind a FAIL."""
+        from harness.verdicts import FindingClass
+
+        with self._errors():
+            row = self._db.execute(
+                'SELECT findings FROM failures WHERE "case" = ? AND id = ? AND oracle = ?',
+                (case, state, oracle.value),
+            ).fetchone()
+        found = json.loads(row[0]) if row else []
+        return tuple(Finding(code, FindingClass(kind), text) for code, kind, text in found)
+
+    def states(self, case: str) -> Iterator[tuple[str, CrashModel, int, dict[Oracle, Verdict]]]:
+        """Every state of a case by position: id, model, position, verdicts."""
+        with self._errors():
+            rows = self._db.execute(
+                'SELECT id, model, upto, verdicts FROM states WHERE "case" = ? ORDER BY upto, id',
+                (case,),
+            )
+            for id_, model, upto, verdicts in rows:
+                yield (
+                    id_,
+                    CrashModel(model),
+                    upto,
+                    {
+                        Oracle(name): _VERDICTS[letter]
+                        for name, letter in json.loads(verdicts).items()
+                    },
+                )

@@ -1,0 +1,64 @@
+"""`hurdle campaign`: options to a request."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.config import load, parse_overrides
+from harness.images.recipe import load_recipe
+
+
+def campaign(
+    name: Annotated[
+        str, typer.Argument(metavar="CAMPAIGN", help="A campaign file, or a shipped one's name.")
+    ],
+    guest: Annotated[
+        str | None,
+        typer.Option("--guest", "-g", metavar="NAME", help="Instead of the campaign's guest."),
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One variant only; else all it expects of.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results; else out/CAMPAIGN-GUEST."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; else one per processor.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a campaign that was cut off.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier campaign in the same folder.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the campaign."),
+    ] = None,
+    timings: Annotated[bool, typer.Option("--timings", help="Print what each phase took.")] = False,
+) -> None:
+    """Make thousands of crash states of each run's write log, and judge them all.
+
+    Example: hurdle campaign smoke
+    """
+    from harness.campaign.run import Options, default_workers, run_campaign
+    from harness.campaign.spec import Campaign, campaign_path
+
+    spec = load(campaign_path(name), Campaign, parse_overrides(settings or []))
+    recipe = load_recipe(guest or spec.guest)
+    options = Options(
+        out=out or Path("out") / f"{spec.name}-{recipe.name}",
+        workers=workers or default_workers(),
+        command=shlex.join(["hurdle", *sys.argv[1:]]),
+        resume=resume,
+        force=force,
+        timings=timings,
+        variant=variant,
+    )
+    raise typer.Exit(int(run_campaign(spec, recipe, options)))

@@ -1,0 +1,246 @@
+"""Which states of a write log are judged: pure, and each has a name that makes it again.
+
+A *cut* is a set of writes of the log.  Its model says why the disk may have held just these:
+
+* prefix: the first N, as they completed;
+* subset: all up to the last flush, and any of those since, for a cache may write them in any order;
+* torn: a prefix whose last write reached the disk in part (a sector of 512 bytes is whole or not);
+* overlap: as subset, but the last writes that were logged before a flush are taken for writes that
+  were under way when it was issued, so that it need not cover them;
+* lying: as subset, over two epochs: the disk said "flushed" and had not.
+
+An *epoch* is what was written between two flushes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from harness.crash.writelog import Entry, WriteLog
+from harness.errors import UsageError
+from harness.verdicts import CrashModel
+
+T = TypeVar("T")
+
+SECTOR = 512  #: bytes; what a disk writes whole
+_SPARSE = 3  # writes that a sampled subset leaves out or keeps, at most
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A crash state: the entries below `upto`, without `missing`.
+
+    `torn` is (entry, first byte, end) of the one write that is there in part, in bytes of its data.
+    """
+
+    model: CrashModel
+    upto: int
+    missing: frozenset[int] = frozenset()
+    torn: tuple[int, int, int] | None = None
+
+    @property
+    def id(self) -> str:
+        """The name; `parse` makes the cut from it again."""
+        parts = [self.model.value, f"{self.upto:05d}"]
+        if self.missing:
+            parts.append("without-" + _ranges(self.missing))
+        if self.torn:
+            parts.append("torn-{}.{}.{}".format(*self.torn))
+        return "-".join(parts)
+
+
+_ID = re.compile(
+    r"(?P<model>[a-z]+)-(?P<upto>\d+)(?:-without-(?P<missing>[\d.+]+))?"
+    r"(?:-torn-(?P<torn>\d+\.\d+\.\d+))?"
+)
+
+
+def parse(name: str) -> Cut:
+    """The cut of that name.  Raises `UsageError` when it is none."""
+    match = _ID.fullmatch(name)
+    if match is None or match["model"] not in set(CrashModel):
+        raise UsageError(
+            f"{name!r} names no crash state", hint="copy the name from the campaign's report"
+        )
+    missing = frozenset(_numbers(match["missing"])) if match["missing"] else frozenset()
+    torn = None
+    if match["torn"]:
+        entry, begin, end = map(int, match["torn"].split("."))
+        torn = (entry, begin, end)
+    return Cut(CrashModel(match["model"]), int(match["upto"]), missing, torn)
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """`3.5+2` is 3, 5, 6 and 7: a number and how many follow it."""
+    parts = []
+    for _, run in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        parts.append(f"{members[0]}+{len(members) - 1}" if len(members) > 1 else f"{members[0]}")
+    return ".".join(parts)
+
+
+def _numbers(text: str) -> Iterator[int]:
+    for part in text.split("."):
+        first, _, more = part.partition("+")
+        yield from range(int(first), int(first) + int(more or 0) + 1)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many states of each model are made.
+
+    An epoch of at most `complete` writes has all its subsets; a larger one all that lack a single
+    write or consist of one, and at most `subsets` in all.  `torn`, `overlap` and `lying` bound
+    their model over the whole log.  `seed` chooses where there are more.
+    """
+
+    seed: int = 1
+    prefixes: bool = True
+    complete: int = 6
+    subsets: int = 64
+    torn: int = 500
+    overlap: int = 0
+    lying: int = 200
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The writes between two flushes; `end` is the position behind the last of them."""
+
+    begin: int
+    end: int
+    writes: tuple[int, ...]
+
+
+class Plan:
+    """The cuts of a log from position `begin` on; the same arguments give the same cuts."""
+
+    def __init__(self, log: WriteLog, limits: Limits, begin: int = 0) -> None:
+        self._entries: Sequence[Entry] = log.entries
+        self._limits = limits
+        self._begin = begin
+
+    def cuts(self) -> Iterator[Cut]:
+        """All of them, model by model, each once."""
+        makers = (self._prefixes, self._subsets, self._torn, self._overlaps, self._lies)
+        for maker in makers:
+            seen: set[Cut] = set()
+            for cut in maker():
+                if cut not in seen:
+                    seen.add(cut)
+                    yield cut
+
+    @cached_property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """The epochs that end behind `begin`; what was written before it counts as safe."""
+        found: list[Epoch] = []
+        start, writes = self._begin, list[int]()
+        for entry in self._entries[self._begin :]:
+            if _changes(entry):
+                writes.append(entry.index)
+            if entry.is_flush:
+                if writes:
+                    found.append(Epoch(start, writes[-1] + 1, tuple(writes)))
+                start, writes = entry.index + 1, []
+        if writes:
+            found.append(Epoch(start, writes[-1] + 1, tuple(writes)))
+        return tuple(found)
+
+    def _random(self, *salt: object) -> random.Random:
+        return random.Random(f"{self._limits.seed}/{'/'.join(map(str, salt))}")
+
+    def _prefixes(self) -> Iterator[Cut]:
+        """One behind each write, and one behind the flushes that follow it."""
+        if not self._limits.prefixes:
+            return
+        yield Cut(CrashModel.PREFIX, self._begin)
+        for index, entry in enumerate(self._entries):
+            last = index + 1 == len(self._entries) or _changes(self._entries[index + 1])
+            if index >= self._begin and (_changes(entry) or last):
+                yield Cut(CrashModel.PREFIX, index + 1)
+
+    def _subsets(self) -> Iterator[Cut]:
+        for epoch in self.epochs:
+            choice = self._random("subset", epoch.begin)
+            yield from self._of_epoch(CrashModel.SUBSET, epoch.end, epoch.writes, choice)
+
+    def _of_epoch(
+        self, model: CrashModel, upto: int, writes: tuple[int, ...], choice: random.Random
+    ) -> Iterator[Cut]:
+        limits = self._limits
+        if limits.subsets == 0:
+            return
+        if len(writes) <= limits.complete:
+            for size in range(1, len(writes) + 1):
+                for missing in itertools.combinations(writes, size):
+                    yield Cut(model, upto, frozenset(missing))
+            return
+        everything = frozenset(writes)
+        single = [frozenset({write}) for write in writes] + [everything - {w} for w in writes]
+        if len(single) > limits.subsets:
+            single = choice.sample(single, limits.subsets * 3 // 4)
+        for each in single:
+            yield Cut(model, upto, each)
+        for number in range(limits.subsets - len(single)):
+            yield Cut(model, upto, _sample(writes, number, choice))
+
+    def _torn(self) -> Iterator[Cut]:
+        """A write in part: its first sectors, or its last; chosen by seed where there are many."""
+        found = []
+        for entry in self._entries[self._begin :]:
+            if not entry.is_write:
+                continue
+            for boundary in range(SECTOR, entry.length, SECTOR):
+                found.append((entry.index, 0, boundary))
+                found.append((entry.index, boundary, entry.length))
+        for torn in _some(found, self._limits.torn, self._random("torn")):
+            yield Cut(CrashModel.TORN, torn[0] + 1, frozenset(), torn)
+
+    def _overlaps(self) -> Iterator[Cut]:
+        """The last write before each flush counts as one that the flush need not cover."""
+        found = []
+        for before, after in itertools.pairwise(self.epochs):
+            late = before.writes[-1]
+            for upto in (before.end, *(write + 1 for write in after.writes)):
+                found.append(Cut(CrashModel.OVERLAP, max(upto, after.begin), frozenset({late})))
+        yield from _some(found, self._limits.overlap, self._random("overlap"))
+
+    def _lies(self) -> Iterator[Cut]:
+        """Writes of an epoch are missing, though its flush returned and the next epoch is there."""
+        found = []
+        for before, after in itertools.pairwise(self.epochs):
+            choice = self._random("lying", before.begin)
+            later = frozenset(write for write in after.writes if choice.random() < 0.2)
+            found += [
+                Cut(CrashModel.LYING, after.end, frozenset({write})) for write in before.writes
+            ]
+            found.append(Cut(CrashModel.LYING, after.end, frozenset(before.writes)))
+            some = _sample(before.writes, 0, choice) | later
+            found.append(Cut(CrashModel.LYING, after.end, some))
+        yield from _some(found, self._limits.lying, self._random("lying"))
+
+
+def _changes(entry: Entry) -> bool:
+    return entry.is_write or entry.is_discard
+
+
+def _sample(writes: Sequence[int], number: int, choice: random.Random) -> frozenset[int]:
+    """A few writes missing, a few kept, or any half, in turn."""
+    kind = number % 3
+    if kind == 2 or len(writes) < 2:
+        return frozenset(write for write in writes if choice.random() < 0.5)
+    few = frozenset(choice.sample(writes, choice.randint(1, min(_SPARSE, len(writes)))))
+    return few if kind == 0 else frozenset(writes) - few
+
+
+def _some(found: list[T], limit: int, choice: random.Random) -> list[T]:
+    """At most `limit` of them, in their order."""
+    if len(found) <= limit:
+        return found
+    return [found[index] for index in sorted(choice.sample(range(len(found)), limit))]

@@ -1,0 +1,24 @@
+"""What verdicts depend on: hurdle, the host's tools, what the guest is made of."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+from harness import __version__
+from harness.images.image import Image
+from harness.images.recipe import Recipe
+from harness.process import run
+
+
+def versions(recipe: Recipe, image: Image) -> dict[str, str]:
+    """Versions by name, for the report and the evidence."""
+    arch = recipe.machine.arch
+    asked: dict[str, Callable[[], str]] = {
+        "hurdle": lambda: __version__,
+        "python": platform.python_version,
+        "QEMU": lambda: run([f"qemu-system-{arch}", "--version"]).stdout.splitlines()[0],
+        "e2fsprogs": lambda: run(["e2fsck", "-V"]).stderr.splitlines()[0],
+    }
+    guest = {f"guest {name}": version for name, version in image.versions.items()}
+    return {name: ask() for name, ask in asked.items()} | guest
