@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,23 @@ class Case:
 
     @cached_property
     def acknowledged(self) -> Acknowledged:
+        """Where a flush could have been sent and none was, no commit acknowledges anything."""
         flushes = [entry.index for entry in self.log.flushes]
+        commits = self.commits if flushes or not self.driver_flushes else ()
         return acknowledged(
-            self.steps, self.journal, self.history, self.strictness, self.commits, flushes
+            self.steps, self.journal, self.history, self.strictness, commits, flushes
         )
 
     def plan(self, campaign: Campaign) -> Plan:
-        return Plan(self.log, campaign.states.limits, self.begin)
+        """The states of its log.
+
+        A driver that can't flush makes every order of writes possible on any file system, so
+        states that differ in their order would say nothing of this one: there are none.
+        """
+        limits = campaign.states.limits
+        if not self.log.flushes and not self.driver_flushes:
+            limits = replace(limits, subsets=0, overlap=0, lying=0)
+        return Plan(self.log, limits, self.begin)
 
     def save(self) -> None:
         """Write case.json beside the image: the case is complete when it is there."""

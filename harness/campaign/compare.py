@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.campaign.spec import Campaign
@@ -33,14 +33,27 @@ class Line:
         return sum(self.counts.values())
 
 
+_NOTHING = {
+    CrashModel.SUBSET: "the driver sends no flush, so that any order says nothing",
+    CrashModel.LYING: "the log has no flush that could be a lie",
+    CrashModel.OVERLAP: "the log has no two epochs",
+    CrashModel.RECOVERY: "no state had a log to replay",
+}
+
 Count = tuple[str, CrashModel, Oracle, Verdict, int]
 
 
-def compare(campaign: Campaign, variant: str, counts: Iterable[Count]) -> list[Line]:
-    """A line for each model and oracle; `counts` are the variant's own.
+def compare(
+    campaign: Campaign,
+    variant: str,
+    counts: Iterable[Count],
+    planned: Mapping[CrashModel, int],
+) -> list[Line]:
+    """A line for each model and oracle; `counts` are the variant's own, `planned` its states.
 
-    What did not report has not passed: a model without a state is INFRA, unless the log gave it
-    nothing to make one of.
+    What did not report has not passed: a model without a verdict is INFRA, and VOID where the log
+    gave nothing to make a state of.  A lying disk is no fault of the file system: where nothing is
+    said of that model, PASS and FAIL are both no surprise.
     """
     given: Counter[tuple[CrashModel, Oracle, Verdict]] = Counter()
     for _, model, oracle, verdict, count in counts:
@@ -50,10 +63,13 @@ def compare(campaign: Campaign, variant: str, counts: Iterable[Count]) -> list[L
         of_log = (Oracle.BARRIER,) if model is CrashModel.PREFIX else ()
         for oracle in (*CAMPAIGN_ORACLES, *of_log):
             own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
-            expected = campaign.expect[variant].get(model, {}).get(oracle, Expectation.PASS)
+            usual = Expectation.ANY if model is CrashModel.LYING else Expectation.PASS
+            expected = campaign.expect[variant].get(model, {}).get(oracle, usual)
             found = overall(v for v, n in own.items() for _ in range(min(n, 1)))
             note = ""
-            if not own:
+            if not own and not planned.get(model):
+                found, note = Verdict.VOID, _NOTHING.get(model, "the log has nothing for it")
+            elif not own:
                 found, note = Verdict.INFRA, "no verdict was given"
             lines.append(Line(variant, model, oracle, expected, found, own, note))
     return lines

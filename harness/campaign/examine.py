@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-from harness.campaign.case import Case
 from harness.crash.blocks import BLOCK, LoggedDisk, WorkingDisk, block_id
 from harness.crash.plan import Cut
 from harness.disk import ext2
@@ -71,11 +70,6 @@ class Examiner:
         self._scratch = scratch
         self._label = ext2.superblock(base).label
         self._phases: dict[str, float] = {}
-
-    @classmethod
-    def of_case(cls, case: Case, known: frozenset[int], scratch: Path) -> Examiner:
-        disk = LoggedDisk(case.base, case.log)
-        return cls(case.base, disk, case.journal_map, known, scratch)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -10,13 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 from harness.campaign.case import Case
-from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
-from harness.campaign.workers import Content, Examined, examine_batch
+from harness.campaign.workers import Content, Examined, Source, examine_batch
 from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
+from harness.crash.writelog import WriteLog
 from harness.oracles.barrier import judge_barrier
-from harness.verdicts import Verdict
 
 _BATCH = 32  # contents; about a third of a second, so that little is lost by a kill
 _AHEAD = 3  # batches per worker that wait or run
@@ -39,13 +38,13 @@ class Progress:
         return self.distinct * 60 / self.seconds if self.seconds else 0.0
 
 
-def plan_contents(case: Case, campaign: Campaign) -> tuple[Content, ...]:
-    """The states of a case by content, in the order of the plan.  Nothing is written."""
-    disk = LoggedDisk(case.base, case.log)
+def plan_contents(base: Path, log: WriteLog, cuts: Iterable[Cut]) -> tuple[Content, ...]:
+    """States by content, in their order.  Nothing is written."""
+    disk = LoggedDisk(base, log)
     try:
         hasher = StateHasher(disk)
         found: dict[int, list[Cut]] = {}
-        for cut in case.plan(campaign).cuts():
+        for cut in cuts:
             hasher.go(cut)
             found.setdefault(hasher.number, []).append(cut)
     finally:
@@ -53,9 +52,9 @@ def plan_contents(case: Case, campaign: Campaign) -> tuple[Content, ...]:
     return tuple(Content(number, tuple(cuts)) for number, cuts in found.items())
 
 
-def judge_case(
+def judge_states(
     case: Case,
-    contents: Sequence[Content],
+    work: Sequence[tuple[Source, Sequence[Content]]],
     store: Store,
     workers: tuple[Executor, int],
     scratch: Path,
@@ -67,18 +66,18 @@ def judge_case(
     """
     executor, count = workers
     done = store.known_states(case.name)
-    planned = sum(len(content.cuts) for content in contents)
-    store.add_case(case.name, case.variant, planned)
-    _judge_log(case, store)
-    left = [content for content in contents if any(cut.id not in done for cut in content.cuts)]
+    left = [(source, _undone(source, contents, done)) for source, contents in work]
+    planned = sum(len(content.cuts) for _, contents in work for content in contents)
+    waiting = sum(len(content.cuts) for _, contents in left for content in contents)
+    to_examine = sum(len(contents) for _, contents in left)
+    states, distinct, fails = planned - waiting, 0, 0
     began = time.monotonic()
-    states, distinct, fails = len(done), 0, 0
     batches = _batches(left)
     running: set[Future[list[Examined]]] = set()
 
     def submit(number: int) -> None:
-        for batch in islice(batches, number):
-            running.add(executor.submit(examine_batch, case.folder, scratch, batch))
+        for source, batch in islice(batches, number):
+            running.add(executor.submit(examine_batch, source, scratch, batch))
 
     submit(_AHEAD * count)
     try:
@@ -91,32 +90,48 @@ def judge_case(
                 distinct += len(results)
                 rows = [row for result in results for row in result.rows]
                 states += len(rows)
-                fails += sum(
-                    any(each.verdict is Verdict.FAIL for each in row.judgements) for row in rows
-                )
+                fails += sum(row.failed for row in rows)
             seconds = time.monotonic() - began
-            report(Progress(states, planned, distinct, len(left), fails, seconds))
+            report(Progress(states, planned, distinct, to_examine, fails, seconds))
     finally:
         for future in running:
             future.cancel()
 
 
-def _batches(contents: Iterable[Content]) -> Iterator[tuple[Content, ...]]:
-    remaining = iter(contents)
-    while batch := tuple(islice(remaining, _BATCH)):
-        yield batch
+def _undone(source: Source, contents: Sequence[Content], done: set[str]) -> tuple[Content, ...]:
+    return tuple(
+        content
+        for content in contents
+        if any(source.judged_as(cut)[1] not in done for cut in content.cuts)
+    )
+
+
+def _batches(
+    work: Iterable[tuple[Source, Sequence[Content]]],
+) -> Iterator[tuple[Source, tuple[Content, ...]]]:
+    for source, contents in work:
+        remaining = iter(contents)
+        while batch := tuple(islice(remaining, _BATCH)):
+            yield source, batch
 
 
 def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
     """Store a batch: contents, states and verdicts in one transaction."""
     with store.transaction():
         for each in results:
-            store.add_content(case.name, each.number, each.tree, each.replayed, each.quick)
+            store.add_content(
+                case.name,
+                each.number,
+                each.rows[0].id,
+                each.tree,
+                replayed=each.replayed,
+                quick=each.quick,
+            )
             store.add_states(each.rows)
             store.add_seconds(each.phases)
 
 
-def _judge_log(case: Case, store: Store) -> None:
+def judge_log(case: Case, store: Store) -> None:
     """What the log says by itself: the barrier oracle."""
     journal = case.journal_map
     writes: list[int] = []

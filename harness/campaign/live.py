@@ -23,7 +23,7 @@ from rich.table import Table
 from harness.campaign.compare import Line
 from harness.campaign.judge import Progress as Judged
 from harness.events import Event, Note, OpDone, PhaseBegan
-from harness.verdicts import CrashModel, Verdict
+from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
 
 _QUIET_SECONDS = 10.0  # between two lines where the output is no terminal
 
@@ -120,27 +120,32 @@ class Live:
                 )
 
     def table(self, lines: Sequence[Line]) -> None:
-        """What was found against what was expected."""
+        """What was found: a row for each crash model, a column for each oracle."""
         table = Table(box=None, header_style="bold")
-        for column in ("variant", "crash", "oracle", "expected", "found", "states", "FAIL", ""):
-            table.add_column(column, justify="right" if column in ("states", "FAIL") else "left")
-        before: tuple[str, CrashModel | None] = ("", None)
+        table.add_column("variant")
+        table.add_column("crash")
+        table.add_column("states", justify="right")
+        oracles = (*CAMPAIGN_ORACLES, Oracle.BARRIER)
+        for oracle in oracles:
+            table.add_column(oracle.value)
+        rows: dict[tuple[str, CrashModel], dict[Oracle, Line]] = {}
         for line in lines:
-            variant = "" if before[0] == line.variant else line.variant
-            model = "" if before == (line.variant, line.model) else line.model.value
-            before = (line.variant, line.model)
-            state = "[green]ok[/green]" if line.ok else "[bold red]UNEXPECTED[/bold red]"
-            table.add_row(
-                variant,
-                model,
-                line.oracle.value,
-                line.expected.value,
-                line.found.value,
-                str(line.states),
-                str(line.counts.get(Verdict.FAIL, 0)),
-                state + (f" {line.note}" if line.note else ""),
-            )
+            rows.setdefault((line.variant, line.model), {})[line.oracle] = line
+        before = ""
+        for (variant, model), row in rows.items():
+            cells = [_cell(row[oracle]) if oracle in row else "" for oracle in oracles]
+            states = str(row[Oracle.STRUCTURE].states)
+            table.add_row("" if variant == before else variant, model.value, states, *cells)
+            before = variant
         self._console.print(table)
+        for line in lines:
+            if line.note:
+                self.note(f"{line.variant}, {line.model}: {line.note}")
+            if not line.ok:
+                self.note(
+                    f"UNEXPECTED: {line.variant}, {line.oracle} over {line.model}: expected "
+                    f"{line.expected}, found {line.found}"
+                )
 
     def timings(self, phases: Sequence[tuple[str, float, int]], workers: int) -> None:
         """What each phase took, a state of each kind and in all."""
@@ -151,3 +156,11 @@ class Live:
             table.add_row(phase, f"{seconds:.2f}", str(times), f"{seconds / times * 1000:.2f}")
         self._console.print(table)
         self.note(f"{workers} workers; the phases of a state are summed over all workers")
+
+
+def _cell(line: Line) -> str:
+    """A verdict, with how many states failed; red when it is not the expected one."""
+    fails = line.counts.get(Verdict.FAIL, 0)
+    text = f"{line.found} {fails}" if fails else line.found.value
+    style = "bold red" if not line.ok else "yellow" if fails else "green"
+    return f"[{style}]{text}[/{style}]"

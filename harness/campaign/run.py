@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +15,14 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.campaign.case import Case, is_case, load_case
-from harness.campaign.compare import Line, compare, exit_code
+from harness.campaign.compare import Count, Line, compare, exit_code
 from harness.campaign.guest import record
-from harness.campaign.judge import judge_case, plan_contents
+from harness.campaign.judge import judge_log, judge_states, plan_contents
 from harness.campaign.live import Live
+from harness.campaign.recovery import chosen_parents, recoveries
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
-from harness.campaign.workers import local_workers
+from harness.campaign.workers import Content, Source, local_workers
 from harness.doctor import require
 from harness.errors import Exit, UsageError
 from harness.events import Bus
@@ -151,24 +154,46 @@ class _Runner:
         case = self._case(name, variant, seed)
         with self._live.phase(f"{name}: planning states"):
             began = time.monotonic()
-            contents = plan_contents(case, self._campaign)
-            planned = sum(len(content.cuts) for content in contents)
+            cuts = tuple(case.plan(self._campaign).cuts())
+            contents = plan_contents(case.base, case.log, cuts)
             self._store.add_seconds({"plan": time.monotonic() - began})
+        self._store.add_case(name, variant)
+        self._store.set_planned(name, Counter(cut.model for cut in cuts))
+        judge_log(case, self._store)
         self._live.note(
             f"{name}: {len(case.log.writes)} writes, {len(case.log.flushes)} flushes, "
-            f"{len(case.commits)} commits; {planned} states, {len(contents)} distinct"
+            f"{len(case.commits)} commits; {len(cuts)} states, {len(contents)} distinct"
         )
         workers = self._options.workers
         began = time.monotonic()
-        with self._live.states(name) as report, local_workers(workers) as executor:
+        with local_workers(workers) as executor:
             try:
-                judge_case(
-                    case, contents, self._store, (executor, workers), self._rundir.scratch, report
-                )
+                self._judge(case, [(Source(case.folder), contents)], executor)
+                self._judge(case, self._recoveries(case), executor)
             except BaseException:
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
         self._store.add_seconds({"judging, wall": time.monotonic() - began})
+
+    def _judge(
+        self, case: Case, work: Sequence[tuple[Source, Sequence[Content]]], executor: Executor
+    ) -> None:
+        if not work:
+            return
+        kind = "states" if work[0][0].parent is None else "crashes in recovery"
+        workers = (executor, self._options.workers)
+        with self._live.states(f"{case.name}: {kind}") as report:
+            judge_states(case, work, self._store, workers, self._rundir.scratch, report)
+
+    def _recoveries(self, case: Case) -> list[tuple[Source, tuple[Content, ...]]]:
+        states = self._campaign.states
+        replayed = self._store.replayed(case.name)
+        parents = chosen_parents(replayed, states.recovery, states.seed)
+        with self._live.phase(f"{case.name}: recovering {len(parents)} states, logged"):
+            work = list(recoveries(case, parents, states.in_recovery, self._rundir))
+        planned = sum(len(content.cuts) for _, contents in work for content in contents)
+        self._store.set_planned(case.name, {CrashModel.RECOVERY: planned})
+        return work
 
     def _case(self, name: str, variant: str, seed: int) -> Case:
         folder = self._rundir.out / name
@@ -192,18 +217,19 @@ class _Runner:
 
     def lines(self, variants: Iterable[str]) -> list[Line]:
         """What was found against what was expected, for every variant."""
-        of_case = {name: variant for name, variant, _ in self._store.cases()}
-        counts = self._store.counts()
         lines = []
+        counts = self._store.counts()
         for variant in variants:
-            own = [count for count in counts if of_case[count[0]] == variant]
-            for name, of, _ in self._store.cases():
-                if of == variant:
-                    own += [
-                        (name, CrashModel.PREFIX, each.oracle, each.verdict, 1)
-                        for each in self._store.log_verdicts(name)
-                    ]
-            lines += compare(self._campaign, variant, own)
+            own: list[Count] = []
+            planned: Counter[CrashModel] = Counter()
+            for name in (case for case, of in self._store.cases() if of == variant):
+                own += [count for count in counts if count[0] == name]
+                planned.update(self._store.planned(name))
+                own += [
+                    (name, CrashModel.PREFIX, each.oracle, each.verdict, 1)
+                    for each in self._store.log_verdicts(name)
+                ]
+            lines += compare(self._campaign, variant, own, planned)
         return lines
 
 

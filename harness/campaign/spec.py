@@ -60,6 +60,11 @@ class States(Spec):
         )
 
     @property
+    def in_recovery(self) -> Limits:
+        """The states of recovery's own writes: its epochs are short, one for each of its fsyncs."""
+        return Limits(seed=self.seed, complete=4, subsets=16, torn=16, lying=0)
+
+    @property
     def models(self) -> tuple[CrashModel, ...]:
         """The crash models that it asks for."""
         wanted = {

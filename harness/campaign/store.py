@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,12 @@ from harness.verdicts import CrashModel, Finding, Judgement, Oracle, Verdict
 _VERSION = 1
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE cases (name TEXT PRIMARY KEY, variant TEXT NOT NULL, states INTEGER NOT NULL);
+CREATE TABLE cases (name TEXT PRIMARY KEY, variant TEXT NOT NULL);
+CREATE TABLE planned (
+  "case" TEXT NOT NULL, model TEXT NOT NULL, states INTEGER NOT NULL, PRIMARY KEY ("case", model)
+) WITHOUT ROWID;
 CREATE TABLE contents (
-  "case" TEXT NOT NULL, number TEXT NOT NULL, tree TEXT NOT NULL,
+  "case" TEXT NOT NULL, number TEXT NOT NULL, state TEXT NOT NULL, tree TEXT NOT NULL,
   replayed INTEGER NOT NULL, quick INTEGER NOT NULL,
   PRIMARY KEY ("case", number)
 ) WITHOUT ROWID;
@@ -59,6 +62,10 @@ class StateRow:
     number: int
     op: int
     judgements: tuple[Judgement, ...]
+
+    @property
+    def failed(self) -> bool:
+        return any(each.verdict is Verdict.FAIL for each in self.judgements)
 
 
 @dataclass(frozen=True)
@@ -139,21 +146,42 @@ class Store:
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
-    def add_case(self, name: str, variant: str, states: int) -> None:
+    def add_case(self, name: str, variant: str) -> None:
         with self._errors():
-            self._db.execute(
-                "INSERT OR REPLACE INTO cases VALUES (?, ?, ?)", (name, variant, states)
+            self._db.execute("INSERT OR REPLACE INTO cases VALUES (?, ?)", (name, variant))
+
+    def cases(self) -> list[tuple[str, str]]:
+        """Name and variant, in the order they were added."""
+        with self._errors():
+            return self._db.execute("SELECT name, variant FROM cases ORDER BY rowid").fetchall()
+
+    def set_planned(self, case: str, planned: Mapping[CrashModel, int]) -> None:
+        """How many states of each model the log has."""
+        with self._errors():
+            for model, states in planned.items():
+                row = (case, model.value, states)
+                self._db.execute("INSERT OR REPLACE INTO planned VALUES (?, ?, ?)", row)
+
+    def planned(self, case: str) -> dict[CrashModel, int]:
+        with self._errors():
+            rows = self._db.execute('SELECT model, states FROM planned WHERE "case" = ?', (case,))
+            return {CrashModel(model): states for model, states in rows}
+
+    def add_content(
+        self, case: str, number: int, state: str, tree: str, *, replayed: bool, quick: bool
+    ) -> None:
+        """A content that was recovered and checked; `state` is one that has it."""
+        row = (case, f"{number:032x}", state, tree, int(replayed), int(quick))
+        with self._errors():
+            self._db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def replayed(self, case: str) -> list[str]:
+        """A state of each content whose log was replayed, in order."""
+        with self._errors():
+            rows = self._db.execute(
+                'SELECT state FROM contents WHERE "case" = ? AND replayed ORDER BY state', (case,)
             )
-
-    def cases(self) -> list[tuple[str, str, int]]:
-        """Name, variant and how many states were planned, in the order they were added."""
-        with self._errors():
-            return self._db.execute("SELECT name, variant, states FROM cases").fetchall()
-
-    def add_content(self, case: str, number: int, tree: str, replayed: bool, quick: bool) -> None:
-        row = (case, f"{number:032x}", tree, int(replayed), int(quick))
-        with self._errors():
-            self._db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?, ?)", row)
+            return [row[0] for row in rows]
 
     def known_states(self, case: str) -> set[str]:
         """The states that are judged, by id."""

@@ -35,7 +35,11 @@ class StateJudge:
     def row(self, cut: Cut, name: str, seen: Seen, tree: str) -> StateRow:
         """All verdicts on a state.  `tree` is the digest of what was seen."""
         begun = begun_by(self._case.journal, cut.upto)
-        judgements = (seen.structure, seen.boot, *self._of_tree(cut.upto, begun, seen.tree, tree))
+        judgements = (
+            seen.structure,
+            seen.boot,
+            *self._of_tree(cut.settled, begun, seen.tree, tree),
+        )
         return StateRow(self._case.name, name, cut.model, cut.upto, seen.number, begun, judgements)
 
     def _of_tree(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,10 @@ from harness.campaign.case import load_case
 from harness.campaign.examine import Examiner
 from harness.campaign.store import StateRow
 from harness.campaign.verdict import StateJudge
+from harness.crash.blocks import LoggedDisk
 from harness.crash.plan import Cut
+from harness.crash.writelog import WriteLog
+from harness.verdicts import CrashModel
 
 _PR_SET_PDEATHSIG = 1
 
@@ -41,6 +44,26 @@ def _begin(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where states come from: a case's own log, or that of a recovery of one of its states.
+
+    `parent` is the state that was recovered, `base` its image and `log` recovery's writes.
+    """
+
+    case: Path  #: the case's folder
+    parent: Cut | None = None
+    base: Path | None = None
+    log: Path | None = None
+
+    def judged_as(self, cut: Cut) -> tuple[Cut, str]:
+        """The state as the oracles take it, and its name."""
+        if self.parent is None:
+            return cut, cut.id
+        place = replace(self.parent, model=CrashModel.RECOVERY)
+        return place, f"recovery:{self.parent.id}~{cut.id}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +90,7 @@ class Examined:
 class _Open:
     """The case that this process works on."""
 
-    folder: Path
+    source: Source
     examiner: Examiner
     judge: StateJudge
     stack: ExitStack
@@ -76,9 +99,9 @@ class _Open:
 _open: _Open | None = None
 
 
-def examine_batch(folder: Path, scratch: Path, batch: Sequence[Content]) -> list[Examined]:
-    """Examine contents of the case in `folder`, in the order given, and judge their states."""
-    work = _opened(folder, scratch)
+def examine_batch(source: Source, scratch: Path, batch: Sequence[Content]) -> list[Examined]:
+    """Examine contents of one source, in the order given, and judge their states."""
+    work = _opened(source, scratch)
     return [_examine(work, content) for content in batch]
 
 
@@ -88,22 +111,29 @@ def _examine(work: _Open, content: Content) -> Examined:
         raise RuntimeError(f"{content.cuts[0].id} is not the content that it was planned as")
     began = time.perf_counter()
     digest = seen.tree.digest()
-    rows = tuple(work.judge.row(cut, cut.id, seen, digest) for cut in content.cuts)
+    places = (work.source.judged_as(cut) for cut in content.cuts)
+    rows = tuple(work.judge.row(place, name, seen, digest) for place, name in places)
     phases = {**seen.phases, "judge": time.perf_counter() - began}
     return Examined(seen.number, digest, seen.replayed, seen.quick, rows, phases)
 
 
-def _opened(folder: Path, scratch: Path) -> _Open:
+def _opened(source: Source, scratch: Path) -> _Open:
     global _open
-    if _open is not None and _open.folder == folder:
+    if _open is not None and _open.source == source:
         return _open
     if _open is not None:
         _open.stack.close()
         _open = None
-    case = load_case(folder)
+    case = load_case(source.case)
     judge = StateJudge(case)
+    base, log = source.base or case.base, case.log
+    if source.log is not None:
+        log = WriteLog.read(source.log, base.stat().st_size)
     with ExitStack() as stack:
         own = stack.enter_context(TemporaryDirectory(prefix="worker-", dir=scratch))
-        examiner = stack.enter_context(Examiner.of_case(case, judge.known, Path(own)))
-        _open = _Open(folder, examiner, judge, stack.pop_all())
+        disk = LoggedDisk(base, log)
+        stack.callback(disk.close)
+        examiner = Examiner(base, disk, case.journal_map, judge.known, Path(own))
+        stack.enter_context(examiner)
+        _open = _Open(source, examiner, judge, stack.pop_all())
     return _open

@@ -45,6 +45,11 @@ class Cut:
     torn: tuple[int, int, int] | None = None
 
     @property
+    def settled(self) -> int:
+        """How many entries had completed: the write that is there in part had not."""
+        return self.upto - 1 if self.torn else self.upto
+
+    @property
     def id(self) -> str:
         """The name; `parse` makes the cut from it again."""
         parts = [self.model.value, f"{self.upto:05d}"]

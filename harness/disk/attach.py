@@ -201,7 +201,7 @@ def _through_kernel(part: Slice, rundir: RunDir) -> Iterator[Path]:
         server = stack.enter_context(rundir.service(folder.name, argv))
         stack.callback(_disconnect, device)
         size = Path("/sys/block") / device.name / "size"
-        _until(lambda: int(size.read_text()) > 0, server, f"{device} has a size")
+        until_ready(lambda: int(size.read_text()) > 0, server, f"{device} has a size")
         yield device
 
 
@@ -247,41 +247,41 @@ def _disconnect(device: Path) -> None:
 
 @contextmanager
 def _through_nbdfuse(part: Slice, rundir: RunDir) -> Iterator[Path]:
-    _open_fuse()
+    open_fuse()
     folder = Path(tempfile.mkdtemp(prefix="nbd-", dir=rundir.scratch))
     mountpoint, address = folder / "mnt", folder / "sock"
     mountpoint.mkdir()
     with ExitStack() as stack:
         argv = nbd_argv([f"--socket={address}"], _protected(part, folder))
         server = stack.enter_context(rundir.service(f"{folder.name}-server", argv))
-        _until(lambda: _answers(address), server, "qemu-nbd answers on its socket")
+        until_ready(lambda: _answers(address), server, "qemu-nbd answers on its socket")
         rundir.record(LedgerEntry("mount", str(mountpoint)))
-        stack.callback(_unmount, mountpoint)
+        stack.callback(unmount, mountpoint)
         argv = ["nbdfuse", f"{mountpoint}/disk", "--unix", str(address)]
         mounter = stack.enter_context(rundir.service(f"{folder.name}-mount", argv))
         # Before nbdfuse is stopped: it ends by itself when it is unmounted.
-        stack.callback(_unmount, mountpoint)
+        stack.callback(unmount, mountpoint)
         disk = mountpoint / "disk"
-        _until(lambda: disk.stat().st_size > 0, mounter, f"{disk} appears", behind=server)
+        until_ready(lambda: disk.stat().st_size > 0, mounter, f"{disk} appears", behind=server)
         yield disk
 
 
 @contextmanager
 def _through_storage_daemon(part: Slice, rundir: RunDir) -> Iterator[Path]:
-    _open_fuse()
+    open_fuse()
     folder = Path(tempfile.mkdtemp(prefix="nbd-", dir=rundir.scratch))
     disk = folder / "disk"
     disk.touch()
     with ExitStack() as stack:
         argv = storage_daemon_argv(disk, _protected(part, folder))
         rundir.record(LedgerEntry("mount", str(disk)))
-        stack.callback(_unmount, disk)
+        stack.callback(unmount, disk)
         server = stack.enter_context(rundir.service(folder.name, argv))
-        _until(lambda: disk.stat().st_size > 0, server, f"{disk} has a size")
+        until_ready(lambda: disk.stat().st_size > 0, server, f"{disk} has a size")
         yield disk
 
 
-def _open_fuse() -> None:
+def open_fuse() -> None:
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR))
     except OSError as exc:
@@ -297,7 +297,7 @@ def _answers(address: Path) -> bool:
     return True
 
 
-def _until(
+def until_ready(
     ready: Callable[[], bool], server: Service, what: str, *, behind: Service | None = None
 ) -> None:
     """Wait until `ready`; a server that ends or takes too long is an `InfraError`.
@@ -326,7 +326,7 @@ def _mounted(path: Path) -> bool:
     return str(path) in {line.split()[1] for line in lines}
 
 
-def _unmount(path: Path) -> None:
+def unmount(path: Path) -> None:
     """Unmount, lazily if somebody still looks into it; nothing to do where nothing is mounted."""
     for options in (["-u"], ["-u", "-z"]):
         if not _mounted(path):

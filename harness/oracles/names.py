@@ -14,6 +14,7 @@ from harness.oracles.observed import Observed
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.model import History, Look, Moment
 
+_WORST = ("name-lost", "name-unexpected", "look-differs")
 _SHOWN = 8  # findings that are kept of one state
 
 
@@ -78,14 +79,20 @@ class NamesJudge:
         """
         moments = self._history.moments
         later = [m for m in moments[start:] if m.op <= begun] or [moments[start]]
-        paths = {path for moment in later for path in moment.looks}
-        steady = {}
+        paths = {path for moment in moments[:start] for path in moment.looks}
+        paths |= {path for moment in later for path in moment.looks}
+        found: dict[str, Look] = {}
+        expected: dict[str, Look] = {}
         for path in paths:
             looks = {moment.looks.get(path) for moment in later}
-            if len(looks) == 1:
-                steady[path] = looks.pop()
-        expected = {path: look for path, look in steady.items() if look is not None}
-        return _differences({p: seen.looks[p] for p in expected if p in seen.looks}, expected)
+            if len(looks) > 1:
+                continue
+            if path in seen.looks:
+                found[path] = seen.looks[path]
+            look = looks.pop()
+            if look is not None:
+                expected[path] = look
+        return _differences(found, expected)
 
     def _at(self, op: int) -> int:
         """The last moment that is not behind operation `op`."""
@@ -121,7 +128,7 @@ def _differences(found: Mapping[str, Look], expected: Mapping[str, Look]) -> lis
             code = "look-differs"
             text = f"/{path}: {', '.join(there.differences(here))}"
         result.append(Finding(code, FindingClass.DAMAGE, text))
-    return result
+    return sorted(result, key=lambda each: _WORST.index(each.code))
 
 
 def _judgement(oracle: Oracle, reason: str, found: Sequence[Finding]) -> Judgement:

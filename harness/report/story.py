@@ -17,6 +17,16 @@ MODELS = {
     "first N writes, what a power cut leaves on a disk that keeps the order of its writes.",
     CrashModel.CUT: "One prefix of the write log, at the write that the scenario names: what a "
     "power cut at that very moment leaves on a disk that keeps the order of its writes.",
+    CrashModel.SUBSET: "All writes up to the last flush and any of those since: what a power cut "
+    "leaves on a disk whose cache writes in any order.",
+    CrashModel.TORN: "A prefix whose last write reached the disk in part; a sector of 512 bytes is "
+    "whole or not.",
+    CrashModel.OVERLAP: "As subset, where the last write before a flush is taken for one that was "
+    "under way when the flush was issued, so that it was not covered.",
+    CrashModel.LYING: "Writes are missing that a flush covered: the disk said that they were safe, "
+    "and they were not. No file system can be blamed for it; this shows what it costs.",
+    CrashModel.RECOVERY: "The power goes again while the log is replayed: a prefix or subset of "
+    "recovery's own writes.",
 }
 
 _LONGEST_CAUSE = 90
@@ -26,6 +36,10 @@ ORACLES = {
     Oracle.STRUCTURE: "after pure recovery a read-only full check finds no damage",
     Oracle.BOOT: "an unattended boot (e2fsck -p) goes through and mends only log and orphans",
     Oracle.OBJECT: "the scenario's objects are there with the fields that they must have",
+    Oracle.DURABILITY: "whatever was acknowledged is there",
+    Oracle.PREFIX: "names and attributes are those of one moment of the workload",
+    Oracle.STALE: "a file holds only bytes that were written to it",
+    Oracle.BARRIER: "a flush lies before each commit block and behind it",
 }
 
 

@@ -1,0 +1,62 @@
+"""Crash during recovery: states whose replay is cut off, at every write and between flushes.
+
+Recovery has to be repeatable: whatever it had written when the power went again, the next one has
+to end in a tree that the oracles allow for the state that the first one began with.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.campaign.case import Case
+from harness.campaign.judge import plan_contents
+from harness.campaign.workers import Content, Source
+from harness.crash.blocks import LoggedDisk, WorkingDisk
+from harness.crash.plan import Cut, Limits, Plan, parse
+from harness.crash.recorded import recorded
+from harness.crash.writelog import WriteLog
+from harness.disk.copy import sparse_copy
+from harness.disk.fsck import Mode, e2fsck
+from harness.rundir import RunDir
+
+
+def chosen_parents(replayed: Sequence[str], count: int, seed: int) -> tuple[Cut, ...]:
+    """Some of the states whose log was replayed: `count` of them, chosen by seed."""
+    own = [name for name in replayed if "~" not in name]
+    choice = random.Random(f"{seed}/recovery")
+    chosen = own if len(own) <= count else sorted(choice.sample(own, count))
+    return tuple(parse(name) for name in chosen)
+
+
+def recoveries(
+    case: Case, parents: Sequence[Cut], limits: Limits, rundir: RunDir
+) -> Iterator[tuple[Source, tuple[Content, ...]]]:
+    """Recover each parent with its writes logged; the states that these make.
+
+    Base and log stay in the run's scratch folder until the run ends.
+    """
+    disk = LoggedDisk(case.base, case.log)
+    try:
+        with WorkingDisk(disk, rundir.scratch / "parent.raw") as work:
+            for number, parent in enumerate(parents):
+                work.go(parent)
+                base = rundir.scratch / f"parent-{case.name}-{number}.raw"
+                sparse_copy(work.image, base)
+                log = _recorded_boot(base, rundir)
+                written = WriteLog.read(log, base.stat().st_size)
+                cuts = Plan(written, limits).cuts()
+                yield Source(case.folder, parent, base, log), plan_contents(base, written, cuts)
+    finally:
+        disk.close()
+
+
+def _recorded_boot(base: Path, rundir: RunDir) -> Path:
+    """The log of what `e2fsck -p` writes to a copy of `base`."""
+    copy, log = base.with_suffix(".copy"), base.with_suffix(".log")
+    sparse_copy(base, copy)
+    with recorded(copy, log, rundir) as path:
+        e2fsck(path, Mode.BOOT)
+    copy.unlink()
+    return log
