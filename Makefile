@@ -140,7 +140,7 @@ soak: setup
 GUEST := linux-control
 scenarios: setup
 	@failed=; mkdir -p out; \
-	for each in $$($(BIN)/hurdle scenarios --names); do \
+	for each in $$($(BIN)/hurdle scenarios --names --guest $(GUEST)); do \
 		CI=1 $(BIN)/hurdle run $$each --guest $(GUEST) --out out/$$each-$(GUEST) --force \
 			> out/$$each-$(GUEST).txt && echo "$$each: as expected" \
 			|| { tail -n 5 out/$$each-$(GUEST).txt; failed="$$failed $$each"; }; \

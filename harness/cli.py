@@ -105,17 +105,23 @@ app.command(epilog=_EXITS)(campaign)
 @app.command()
 def scenarios(
     names: Annotated[bool, typer.Option("--names", help="Names only, for scripts.")] = False,
+    guest: Annotated[
+        str | None,
+        typer.Option("--guest", "-g", metavar="NAME", help="Those with a variant of this guest."),
+    ] = None,
 ) -> None:
     """List the scenarios that come with hurdle."""
+    known = set(load_recipe(guest).variants) if guest else None
+    found = [load(path, Scenario) for path in shipped_scenarios()]
+    found = [each for each in found if known is None or known & set(each.expect)]
     if names:
-        print("\n".join(path.stem for path in shipped_scenarios()))
+        print("\n".join(each.name for each in found))
         return
     table = Table(box=None, header_style="bold")
     table.add_column("name")
     table.add_column("what happens")
     table.add_column("expectations for")
-    for path in shipped_scenarios():
-        spec = load(path, Scenario)
+    for spec in found:
         table.add_row(spec.name, spec.title, ", ".join(spec.expect))
     Console().print(table)
 

@@ -16,11 +16,12 @@ from harness.disk.jbd2 import JournalMap, commit_begun_since, journal_map
 from harness.errors import GuestError, InfraError
 from harness.events import CommandRan, OpDone, TextKept
 from harness.experiment.context import Context
+from harness.experiment.rootdisk import MOUNTPOINT, check_root, make_base, make_homes, root_spec
 from harness.guest.guest import Guest
 from harness.guest.profile import profile_for
 from harness.images.recipe import Variant
 from harness.machine.qemu import Machine
-from harness.machine.spec import DiskSpec, spec_for
+from harness.machine.spec import DiskSpec, MachineSpec, spec_for
 from harness.workloads.ops import Commands, describe
 from harness.workloads.scenario import Step
 
@@ -67,6 +68,7 @@ class _Run:
 
     context: Context
     variant: str
+    mountpoint: str
     guest: Guest
     machine: Machine
     follower: LogFollower
@@ -157,10 +159,11 @@ def crash(context: Context, variant: str, folder: Path | None = None) -> Evidenc
     folder = folder or context.folder(variant)
     with ExitStack() as stack:
         run = stack.enter_context(_mounted_guest(context, variant, folder))
-        with context.phase(variant, "setup", f"{len(scenario.setup)} operations, then sync"):
-            for index, step in enumerate(scenario.setup):
-                run.operate(index - len(scenario.setup), step)
-            _settle(run)
+        if scenario.settles:
+            with context.phase(variant, "setup", f"{len(scenario.setup)} operations, then sync"):
+                for index, step in enumerate(scenario.setup):
+                    run.operate(index - len(scenario.setup), step)
+                _settle(run)
         workload_from = run.count()
         ops = _steps(run, workload_from)
         *_, last = scenario.steps
@@ -193,8 +196,7 @@ def _seal(folder: Path) -> None:
 
 def _settle(run: _Run) -> None:
     """Bring the set-up to the disk, so that the recorded steps start from a known state."""
-    mountpoint = run.context.request.recipe.crash_disk.mountpoint
-    command = profile_for(run.context.request.recipe).sync(mountpoint)
+    command = profile_for(run.context.request.recipe).sync(run.mountpoint)
     result = run.guest.run(command, timeout=run.context.seconds(_SETTLE_SECONDS))
     if result.rc != 0:
         raise GuestError(
@@ -219,11 +221,10 @@ def _steps(run: _Run, since: int) -> list[OpRecord]:
 def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
     request = context.request
     recipe, variant = request.recipe, request.recipe.variants[name]
+    on_root = request.scenario.disk.which == "root"
     with context.phase(name, "prepare", "file system and images"):
-        disk = _crash_disk(context, name, variant, folder)
-        spec = spec_for(
-            recipe, request.image, (disk,), variant=name, scratch=context.rundir.scratch
-        )
+        make = _root_machine if on_root else _machine
+        spec = make(context, name, variant, folder)
         journal = journal_map(folder / "base.raw") if variant.journaled else None
     with ExitStack() as stack:
         with context.phase(name, "boot", f"{recipe.title}, {context.accel.name}"):
@@ -231,22 +232,23 @@ def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
             stack.enter_context(machine)
             context.bus.emit(CommandRan(variant=name, what="QEMU", command=machine.command))
             guest = Guest(machine, recipe, request.image)
-            guest.boot(context.deadline(_boot_seconds(context)))
-        follower = LogFollower(disk.log or folder / "writes.log")
+            guest.boot(context.deadline(boot_seconds(context)))
+        follower = LogFollower(folder / "writes.log")
         profile = profile_for(recipe)
-        commands = Commands(profile, recipe.crash_disk.mountpoint, request.scenario.users)
-        with context.phase(name, "mount", recipe.crash_disk.device):
-            first = [*recipe.prepare]
-            first += [profile.add_user(u.name, u.uid, u.gid) for u in request.scenario.users]
-            first.append(
-                profile.mount(recipe.crash_disk.device, recipe.crash_disk.mountpoint, variant)
-            )
+        mountpoint = MOUNTPOINT if on_root else recipe.crash_disk.mountpoint
+        commands = Commands(profile, mountpoint, request.scenario.users)
+        first = [*recipe.prepare]
+        first += [profile.add_user(u.name, u.uid, u.gid) for u in request.scenario.users]
+        if not on_root:
+            first.append(profile.mount(recipe.crash_disk.device, mountpoint, variant))
+        with context.phase(name, "mount", "the root" if on_root else recipe.crash_disk.device):
             for command in first:
                 _must(guest, command, context.seconds(_PREPARE_SECONDS))
-        yield _Run(context, name, guest, machine, follower, journal, commands)
+        yield _Run(context, name, mountpoint, guest, machine, follower, journal, commands)
 
 
-def _boot_seconds(context: Context) -> float:
+def boot_seconds(context: Context) -> float:
+    """How long the guest may take until it can be used, under TCG."""
     recipe = context.request.recipe
     ssh = recipe.access.ssh.seconds if recipe.access.ssh else 0.0
     return recipe.boot.seconds + ssh
@@ -263,10 +265,37 @@ def _must(guest: Guest, command: str, timeout: float) -> None:
         )
 
 
-def _crash_disk(context: Context, name: str, variant: Variant, folder: Path) -> DiskSpec:
-    """Make the file system; keep it as the base, and give the guest a copy that is logged."""
+def _machine(context: Context, name: str, variant: Variant, folder: Path) -> MachineSpec:
+    """Make a file system and the machine that has it as its second disk."""
     request = context.request
-    size = request.scenario.disk.size
+    base = folder / "base.raw"
+    _need_room(folder, request.scenario.disk.size)
+    made = ext2.mkfs(base, request.scenario.disk, variant, request.recipe.os)
+    context.bus.emit(CommandRan(variant=name, what="mke2fs", command=made.command))
+    killed, log = _crash_disk(folder)
+    disk = DiskSpec("crash", killed, "raw", request.recipe.machine.disk_bus, log=log)
+    return spec_for(
+        request.recipe, request.image, (disk,), variant=name, scratch=context.rundir.scratch
+    )
+
+
+def _root_machine(context: Context, name: str, variant: Variant, folder: Path) -> MachineSpec:
+    """Copy the guest's root, and make the machine that is started from it by the variant."""
+    request = context.request
+    check_root(request.recipe, request.image)
+    assert request.image.root is not None
+    _need_room(folder, request.image.root.path.stat().st_size)
+    blocks = request.scenario.disk.journal_blocks
+    made = make_base(request.image, variant, folder / "base.raw", blocks)
+    make_homes(folder / "base.raw", request.scenario.users)
+    if made:
+        context.bus.emit(CommandRan(variant=name, what="tune2fs", command=made.command))
+    killed, log = _crash_disk(folder)
+    scratch = context.rundir.scratch
+    return root_spec(request, variant, killed, scratch, log=log)
+
+
+def _need_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     # Base, disk, and a log that in the worst case holds the disk's size in journal and home writes.
     if free < 3 * size:
@@ -274,9 +303,11 @@ def _crash_disk(context: Context, name: str, variant: Variant, folder: Path) -> 
             f"{folder} has {free >> 20} MiB free; this scenario may need {3 * size >> 20} MiB",
             hint="free some space, or give --out a folder on a larger disk",
         )
-    base, killed, log = folder / "base.raw", folder / "killed.raw", folder / "writes.log"
-    made = ext2.mkfs(base, request.scenario.disk, variant, request.recipe.os)
-    context.bus.emit(CommandRan(variant=name, what="mke2fs", command=made.command))
-    sparse_copy(base, killed)
+
+
+def _crash_disk(folder: Path) -> tuple[Path, Path]:
+    """The base stays as it is; the guest gets a copy, whose writes are logged."""
+    killed, log = folder / "killed.raw", folder / "writes.log"
+    sparse_copy(folder / "base.raw", killed)
     log.write_bytes(b"")
-    return DiskSpec("crash", killed, "raw", request.recipe.machine.disk_bus, log=log)
+    return killed, log

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.crash.states import CrashState, StateBuilder
 from harness.crash.writelog import WriteLog
@@ -23,6 +24,8 @@ from harness.events import (
 )
 from harness.experiment.context import Context
 from harness.experiment.crash import Evidence
+from harness.experiment.reboot import STATE as SECOND_BOOT
+from harness.experiment.reboot import reboot
 from harness.oracles.context import Context as StateContext
 from harness.oracles.durability import durable_from
 from harness.oracles.judge import StateReport, judge_state, judge_states
@@ -50,6 +53,9 @@ def judge(context: Context, evidence: Evidence) -> None:
     if scenario.crash_model is CrashModel.KILL:
         with context.phase(variant, "recover", "the disk as the kill left it"):
             _judge_killed(context, evidence, log)
+        if scenario.disk.which == "root":
+            with context.phase(variant, "reboot", "the killed root once more, unattended"):
+                _judge_reboot(context, evidence)
     with StateBuilder(evidence.base, log.log, context.rundir.scratch) as builder:
         if evidence.cut is not None:
             with context.phase(variant, "recover", f"the log cut after write {evidence.cut}"):
@@ -123,6 +129,16 @@ def _judge_killed(context: Context, evidence: Evidence, found: _Log) -> None:
             )
     _emit(context, evidence, CrashModel.KILL, report, evidence.killed)
     _emit_details(context, evidence, CrashModel.KILL, report)
+
+
+def _judge_reboot(context: Context, evidence: Evidence) -> None:
+    """The killed root as the guest itself meets it at its next boot."""
+    found = reboot(context, evidence)
+    for judgement in found.judgements:
+        _emit_verdict(
+            context, evidence, CrashModel.KILL, SECOND_BOOT, None, judgement, evidence.killed
+        )
+    _emit_objects(context, evidence, CrashModel.KILL, SECOND_BOOT, "after", found.objects)
 
 
 def _judge_cut(
@@ -224,24 +240,8 @@ def _emit_details(
 ) -> None:
     """The objects before and after, the superblock's flags, and what e2fsck was told and said."""
     bus, variant, seen = context.bus, evidence.variant, report.seen
-    views: Iterable[tuple[str, tuple[ext2.ObjectStat, ...]]] = (
-        ("before", seen.before),
-        ("after", seen.after),
-    )
-    for when, objects in views:
-        for each in objects:
-            bus.emit(
-                ObjectView(
-                    variant=variant,
-                    model=model,
-                    state=report.id,
-                    path=each.path,
-                    when="before" if when == "before" else "after",
-                    present=each.present,
-                    fields=each.fields,
-                    text=each.text,
-                )
-            )
+    _emit_objects(context, evidence, model, report.id, "before", seen.before)
+    _emit_objects(context, evidence, model, report.id, "after", seen.after)
     flags = (
         f"before recovery: {seen.superblock.flags}; the log {_holds(seen.log_has_data)}\n"
         f"after recovery:  {seen.recovered.flags}"
@@ -253,6 +253,29 @@ def _emit_details(
         )
         title = f"e2fsck on {report.id}: {fsck.mode}, exit code {fsck.rc}"
         bus.emit(TextKept(variant=variant, title=title, text=fsck.text))
+
+
+def _emit_objects(
+    context: Context,
+    evidence: Evidence,
+    model: CrashModel,
+    state: str,
+    when: Literal["before", "after"],
+    objects: Iterable[ext2.ObjectStat],
+) -> None:
+    for each in objects:
+        context.bus.emit(
+            ObjectView(
+                variant=evidence.variant,
+                model=model,
+                state=state,
+                path=each.path,
+                when=when,
+                present=each.present,
+                fields=each.fields,
+                text=each.text,
+            )
+        )
 
 
 def _holds(data: bool) -> str:

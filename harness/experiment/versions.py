@@ -20,5 +20,14 @@ def versions(recipe: Recipe, image: Image) -> dict[str, str]:
         "QEMU": lambda: run([f"qemu-system-{arch}", "--version"]).stdout.splitlines()[0],
         "e2fsprogs": lambda: run(["e2fsck", "-V"]).stderr.splitlines()[0],
     }
-    guest = {f"guest {name}": version for name, version in image.versions.items()}
-    return {name: ask() for name, ask in asked.items()} | guest
+    named = {"guest": f"{recipe.name}, image {image.key[:12]}", "kernel": _kernel(image)}
+    parts = {f"guest {name}": version for name, version in image.versions.items()}
+    return {name: ask() for name, ask in asked.items()} | named | parts
+
+
+def _kernel(image: Image) -> str:
+    """The guest's kernel, by the name of the component that it is."""
+    for name, version in image.versions.items():
+        if name.startswith(("gnumach", "linux-image", "kernel")):
+            return f"{name} {version}"
+    return "the one on the image's disk"

@@ -89,10 +89,10 @@ class Commands:
         return self._profile.fsync(f"{self._root}/{op.path}")
 
     def sync(self, op: Any) -> str:
-        return self._profile.sync(self._root)
+        return self._profile.sync(self._root or "/")
 
     def shell(self, op: Any) -> str:
-        return f"cd {shlex.quote(self._root)} && {{ {op.command}\n}}"
+        return f"cd {shlex.quote(self._root or '/')} && {{ {op.command}\n}}"
 
     @staticmethod
     def _filler(subject: str, op: Any) -> str:

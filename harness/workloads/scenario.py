@@ -50,11 +50,15 @@ FsPath = Annotated[str, BeforeValidator(_relative)]  #: relative to the crashed 
 
 
 class User(Spec):
-    """A user of the guest; nothing on the crashed disk."""
+    """A user of the guest; nothing on the crashed disk, unless it is the root and he has a `home`.
+
+    That is /home/NAME, his own, mode 0775, and there before the guest boots.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     uid: int = Field(ge=1, le=65534)
     gid: int = Field(ge=1, le=65534)
+    home: bool = False
 
 
 class _Op(Spec):
@@ -259,8 +263,14 @@ class WatchedObject(Spec):
 
 
 class Disk(Spec):
-    """The file system that is crashed."""
+    """The file system that is crashed: a new one on a second disk, or a copy of the guest's root.
 
+    Size and inodes of a root are what the image has; a journal it gets by tune2fs.
+    """
+
+    which: Literal["second", "root"] = "second"
+    #: of a root: seconds between the syncs that the Hurd does by itself; None: 30, its default
+    sync_interval: int | None = Field(default=None, ge=1)
     size: Size = 64 << 20
     inode_size: Literal[128, 256] = 128
     journal_blocks: int | None = Field(default=None, ge=1024)  #: of 4 KiB; None: mke2fs decides
@@ -303,6 +313,8 @@ class Scenario(Spec):
             raise ValueError("nothing can follow a kill")
         if not any(step.is_operation for step in early):
             raise ValueError("there is no operation before the kill, so nothing can be lost")
+        if self.disk.which != "root" and any(user.home for user in self.users):
+            raise ValueError("`home` belongs to the root disk; on a second disk, make it in setup")
         for variant, expected in self.expect.items():
             for model in expected:
                 if model not in self.models:
@@ -319,6 +331,14 @@ class Scenario(Spec):
     def crash_model(self) -> CrashModel:
         """What the last step makes: a live kill or an exact cut."""
         return CrashModel.KILL if self.steps[-1].name == "kill" else CrashModel.CUT
+
+    @property
+    def settles(self) -> bool:
+        """Whether everything is synced before the recorded steps.
+
+        A root without a set-up is left as its boot left it, as a user would meet it.
+        """
+        return bool(self.setup) or self.disk.which == "second"
 
     @property
     def models(self) -> tuple[CrashModel, ...]:

@@ -44,3 +44,29 @@ def test_the_directory_experiment_on_the_hurd(hurd: str, hurdle_run: Callable[..
     )
     flushes = {e["variant"]: e["flushes"] for e in events if e["kind"] == "disk-log"}
     assert flushes["mainline"] > flushes["vanilla"]
+
+
+def test_a_crashed_root_boots_as_the_oracle_says(hurd: str, hurdle_run: Callable[..., Run]) -> None:
+    run = hurdle_run("root-first-commit", hurd)
+    code, output = run.finish()
+    assert code == 0, output
+    events = run.events()
+    said = {
+        (e["state"], e["oracle"]): (e["verdict"], e["reason"])
+        for e in events
+        if e["kind"] == "verdict"
+    }
+    seen = {e["when"]: e["fields"] for e in events if e["kind"] == "object"}
+    assert (seen["before"]["type"], seen["before"]["mode"]) == ("bad type", "0000")
+    assert said["kill", "object"][0] == "PASS"
+    # The guest's own e2fsck -p, and what the host's says of a copy.
+    booted, reason = said["second-boot", "boot"]
+    assert booted == said["kill", "boot"][0]
+    stopped = "stopped at a maintenance prompt" in reason
+    assert stopped is (booted == "FAIL")
+    assert (("second-boot", "object") in said) is not stopped
+    console = next(e["text"] for e in events if e.get("title") == "console of the second boot")
+    assert ("RUN fsck MANUALLY" in console) is stopped
+    versions = events[0]["versions"]
+    assert hurd in versions["guest"]
+    assert versions["kernel"].startswith(("gnumach ", "kernel "))

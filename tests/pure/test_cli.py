@@ -24,6 +24,17 @@ def test_the_shipped_scenarios_are_listed(
     assert "rename-over" in capsys.readouterr().out
 
 
+def test_scenarios_are_listed_for_a_guest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending(monkeypatch, "scenarios", "--names", "--guest", "linux-control")
+    linux = capsys.readouterr().out.split()
+    ending(monkeypatch, "scenarios", "--names", "--guest", "hurd-i386-source")
+    hurd = capsys.readouterr().out.split()
+    assert "directory" in linux and "root-directory" not in linux
+    assert {"directory", "root-directory"} <= set(hurd)
+
+
 @pytest.mark.parametrize(
     ("args", "cure"),
     [

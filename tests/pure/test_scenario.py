@@ -39,6 +39,19 @@ def test_every_shipped_scenario_is_valid_and_named_after_its_file(path: Path) ->
     assert load(path, Scenario).name == path.stem
 
 
+def test_a_home_belongs_to_the_root_disk(tmp_path: Path) -> None:
+    user = "users: [{name: ann, uid: 1001, gid: 1001, home: true}]"
+    with pytest.raises(UsageError, match="`home` belongs to the root disk"):
+        scenario(tmp_path, "users: [{name: ann, uid: 1001, gid: 1001}]", user)
+    found = scenario(
+        tmp_path,
+        "users: [{name: ann, uid: 1001, gid: 1001}]",
+        f"{user}\ndisk: {{which: root}}",
+    )
+    assert found.users[0].home
+    assert not found.settles
+
+
 def test_a_good_file(tmp_path: Path) -> None:
     found = scenario(tmp_path)
     assert [step.name for step in found.steps] == ["mkdir", "after", "kill"]
