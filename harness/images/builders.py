@@ -46,10 +46,9 @@ def fetch_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter =
         path = fetch_preinstalled(recipe, cache, progress, meter)
         progress(f"{path} is verified")
     else:
-        raise UsageError(
-            f"{recipe.name} fetches its sources while it is built",
-            hint=f"hurdle image build {recipe.name}",
-        )
+        from harness.images.source.guest import fetch_source
+
+        fetch_source(recipe, cache, progress)
 
 
 def lookup(recipe: Recipe, cache: Cache) -> Image | None:

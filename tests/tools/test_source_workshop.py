@@ -184,6 +184,21 @@ def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
     assert shop.build([other])["git"].cached
 
 
+def test_what_was_fetched_is_built_without_its_origin(shop: Workshop, tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    git = ["git", "-C", str(origin), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "init", "-q", str(origin)], check=True)
+    (origin / "f").write_text("1")
+    subprocess.run([*git, "add", "f"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    ask = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    source = GitSource(str(origin), ask.stdout.strip())
+    stage = Stage("git", (Step("install", "cp {src}/f {out}"),), source=source)
+    shop.fetch([stage, LIBRARY])
+    origin.rename(tmp_path / "away")
+    assert (shop.build([stage])["git"].out / "f").read_text() == "1"
+
+
 def test_debian_patches_are_applied_in_order(tmp_path: Path) -> None:
     patches = tmp_path / "debian/patches"
     patches.mkdir(parents=True)

@@ -60,6 +60,13 @@ class Fetcher:
                 digest = tree_digest(source.path, exclude)
                 return Identity(f"local-{digest[:12]}", digest)
 
+    def fetch(self, source: Source) -> Identity:
+        """Bring the source into the folder, so that it can be unpacked without a network."""
+        if isinstance(source, AptSource | DebSource):
+            for file in self._files(source):
+                self._apt.fetch(file)
+        return self.identify(source)
+
     def unpack(self, source: Source, into: Path, exclude: Iterable[str] = ()) -> None:
         """Put the source's files into the new folder `into`."""
         into.mkdir(parents=True)

@@ -103,6 +103,11 @@ def build_source(recipe: SourceRecipe, cache: Cache, progress: Progress) -> Imag
         return cache.publish(draft, _manifest(recipe, results, key))
 
 
+def fetch_source(recipe: SourceRecipe, cache: Cache, progress: Progress) -> None:
+    """Bring the sources of all stages into the cache (150 MB of packages) and verify them."""
+    _workshop(recipe, cache.folder / "source", progress).fetch(plan(recipe))
+
+
 def _manifest(recipe: SourceRecipe, results: Mapping[str, Result], key: str) -> Manifest:
     modules = (ModuleRecord(file=name, args=args) for name, args in recipe.modules.items())
     return Manifest(

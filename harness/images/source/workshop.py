@@ -70,6 +70,14 @@ class Workshop:
                 results[stage.name] = self._build(stage, results)
         return results
 
+    def fetch(self, stages: Sequence[Stage]) -> None:
+        """Bring the sources of all stages here, without building."""
+        self._stages.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            for stage in stages:
+                if stage.source:
+                    self._say(f"{stage.name} {self._fetcher.fetch(stage.source).version}")
+
     def latest(self, names: Sequence[str]) -> dict[str, Result]:
         """The results of these stages that were made or used last; without those that have none."""
         found = {}
