@@ -112,19 +112,25 @@ def prune(
     keep: Annotated[
         int, typer.Option("--keep", metavar="N", min=1, help="Builds of each image that stay.")
     ] = 1,
+    downloads: Annotated[
+        bool,
+        typer.Option("--downloads", help="Also what was fetched of pre-installed images."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be removed.")
     ] = False,
 ) -> None:
     """Remove older builds of the images in the cache, and damaged ones."""
-    doomed = Cache.default().prune(keep, dry_run=dry_run)
+    cache = Cache.default()
+    doomed = cache.prune(keep, dry_run=dry_run)
+    fetched = cache.prune_downloads(dry_run=dry_run) if downloads else 0
     for each in doomed:
         Console().print(
             f"{'would remove' if dry_run else 'removed'} {each.name} {each.key[:12]} "
             f"({decimal(each.size_bytes)}, {each.state})",
             soft_wrap=True,
         )
-    total = decimal(sum(each.size_bytes for each in doomed))
+    total = decimal(fetched + sum(each.size_bytes for each in doomed))
     Console().print(f"{total} {'would be' if dry_run else 'are'} free", style="dim")
 
 

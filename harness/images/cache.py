@@ -3,6 +3,9 @@
     CACHE/images/NAME/KEY/manifest.json     what an image is, with the hash of each of its files
     CACHE/locks/NAME.lock                   held by whoever builds NAME
     CACHE/debian/                           packages as they were downloaded, and apt's lists
+    CACHE/downloads/                        disk images as they were downloaded, whole or in part
+    CACHE/first-boot/NAME/logs/             what an image said when it was booted for the first time
+    CACHE/source/                           what a guest from source is made of, and its stages
 
 An image appears under its final name by one rename, so a build that was killed leaves none.
 """
@@ -234,6 +237,18 @@ class Cache:
             for image in () if dry_run else gone:
                 self.remove(name, key=image.key)
         return tuple(doomed)
+
+    @property
+    def downloads(self) -> Path:
+        """Where fetched disk images lie, whole and in part."""
+        return self.folder / "downloads"
+
+    def prune_downloads(self, *, dry_run: bool = False) -> int:
+        """Remove fetched disk images, which only a new build needs; their bytes."""
+        total = _size(self.downloads)
+        if not dry_run:
+            shutil.rmtree(self.downloads, ignore_errors=True)
+        return total
 
     @contextmanager
     def building(self, name: str, progress: Progress) -> Iterator[Path]:

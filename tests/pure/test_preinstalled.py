@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from harness.errors import UsageError
 from harness.images.cache import Cache, Manifest
 from harness.images.keys import KeyPair
+from harness.images.meter import bar
 from harness.images.preinstalled.offline import changed, filled
 from harness.images.preinstalled.pin import parse_list, replace_scalar, write_pin
 from harness.images.preinstalled.spec import Change, Checksum
@@ -145,3 +148,23 @@ def test_pruning_keeps_the_newest_good_builds_of_each_name(tmp_path: Path) -> No
     assert {i.key for i in cache.prune(1)} == {"one1", "one2", "broken"}
     assert [(i.name, i.key) for i in cache.list()] == [("one", "one3"), ("two", "two1")]
     assert cache.prune(1) == ()
+
+
+def test_downloads_are_pruned_on_request(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert cache.prune_downloads() == 0
+    cache.downloads.mkdir()
+    (cache.downloads / "it.tar.xz.part").write_bytes(b"x" * 10_000)
+    assert cache.prune_downloads(dry_run=True) >= 10_000
+    assert cache.downloads.exists()
+    assert cache.prune_downloads() >= 10_000
+    assert not cache.downloads.exists()
+
+
+def test_a_bar_is_for_terminals_only() -> None:
+    for terminal in (True, False):
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=terminal, width=100)
+        with bar(console)("it.tar.xz", 100) as advance:
+            advance(50)
+        assert ("it.tar.xz" in screen.getvalue()) is terminal

@@ -16,6 +16,7 @@ from harness.images.meter import no_meter
 from harness.images.preinstalled.download import Wanted, download
 from harness.images.preinstalled.spec import Checksum
 from tests.tools.image_server import Site, serving
+from tests.tools.installed_disk import pack
 
 pytestmark = pytest.mark.tools
 
@@ -171,45 +172,70 @@ def test_nobody_at_the_address_is_told_after_some_tries(tmp_path: Path) -> None:
     assert "check the network" in str(caught.value.hint)
 
 
-_FULL = """
+_PROLOGUE = """
 import sys
 from pathlib import Path
+from harness.errors import InfraError
 from harness.images.cache import Cache
 from harness.images.meter import no_meter
 from harness.images.preinstalled.download import Wanted, download
 from harness.images.preinstalled.spec import Checksum
-from harness.errors import InfraError
-folder, url, checksum = sys.argv[1:]
+from harness.images.preinstalled.unpack import unpack_image
+folder = Path(sys.argv[1])
+"""
+
+_DOWNLOAD = """
+wanted = Wanted(sys.argv[2], folder / "file.tar", Checksum.parse(sys.argv[3]))
 try:
-    with Cache(Path(folder)).writing():
-        wanted = Wanted(url, Path(folder) / "file.tar", Checksum.parse(checksum))
+    with Cache(folder).writing():
         download(wanted, lambda text: None, no_meter, lambda seconds: None)
 except InfraError as error:
     print(error, error.hint)
-    print((Path(folder) / "file.tar.part").exists() and wanted.part.stat().st_size)
+    print(wanted.part.stat().st_size if wanted.part.exists() else 0)
+"""
+
+_UNPACK = """
+try:
+    with Cache(folder).building("name", lambda text: None) as draft:
+        unpack_image(Path(sys.argv[2]), "*.img", draft / "root.img", no_meter)
+except InfraError as error:
+    print(error, error.hint)
+    print(len(Cache(folder).list()))
 """
 
 
-@pytest.mark.parametrize(("lengths", "told"), [(True, "MiB free"), (False, "No space left")])
-def test_a_full_disk_is_told_with_its_cure(
-    site: Site, tmp_path: Path, lengths: bool, told: str
-) -> None:
-    """On a real disk of 1 MiB: known beforehand, or met in the middle."""
-    site.lengths = lengths
-    arguments = [str(tmp_path), f"{site.url}{PATH}", str(checksum(DATA))]
-    mount = f'mount -t tmpfs -o size=1m none {tmp_path} && exec "$@"'
+def on_a_full_disk(folder: Path, script: str, *args: str) -> list[str]:
+    """What a script says that works on a real disk of 1 MiB, mounted at `folder`."""
+    mount = f'mount -t tmpfs -o size=1m none {folder} && exec "$@"'
     inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
     try:
         subprocess.run([*inside, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this user may not mount a small disk of his own (user namespaces are off)")
-    done = subprocess.run(
-        [*inside, sys.executable, "-c", _FULL, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert told in done.stdout and "HURDLE_CACHE" in done.stdout
-    kept = done.stdout.splitlines()[-1]
-    assert kept == "False" if lengths else int(kept) > 500_000
+    argv = [*inside, sys.executable, "-c", _PROLOGUE + script, str(folder), *args]
+    here = Path(__file__).parents[2]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=here)
+    return done.stdout.splitlines()
+
+
+def test_a_full_disk_is_foreseen_where_the_length_is_known(site: Site, tmp_path: Path) -> None:
+    said, kept = on_a_full_disk(tmp_path, _DOWNLOAD, f"{site.url}{PATH}", str(checksum(DATA)))
+    assert "MiB free" in said and "HURDLE_CACHE" in said
+    assert kept == "0"
+
+
+def test_a_disk_that_fills_up_under_a_download_is_told(site: Site, tmp_path: Path) -> None:
+    site.lengths = False
+    said, kept = on_a_full_disk(tmp_path, _DOWNLOAD, f"{site.url}{PATH}", str(checksum(DATA)))
+    assert "No space left" in said and "HURDLE_CACHE" in said
+    assert int(kept) > 500_000  # it goes on from there when there is room
+
+
+def test_a_disk_that_fills_up_under_the_unpacking_is_told(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(DATA)
+    tarball, small = tmp_path / "it.tar", tmp_path / "small"
+    pack(tmp_path / "disk.img", tarball)
+    small.mkdir()
+    said, left = on_a_full_disk(small, _UNPACK, str(tarball))
+    assert "No space left" in said and "HURDLE_CACHE" in said
+    assert left == "0"

@@ -163,7 +163,9 @@ def test_another_workshop_goes_on_from_the_results_that_were_used_last(
     assert (made.out / "root/o").read_text() == "one\nnewer\n"
 
 
-def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
+@pytest.fixture
+def repository(tmp_path: Path) -> tuple[Path, str]:
+    """A git repository with one file, and the id of its commit."""
     origin = tmp_path / "origin"
     git = ["git", "-C", str(origin), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", "init", "-q", str(origin)], check=True)
@@ -171,7 +173,13 @@ def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
     subprocess.run([*git, "add", "f"], check=True)
     subprocess.run([*git, "commit", "-qm", "one"], check=True)
     ask = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    commit = ask.stdout.strip()
+    return origin, ask.stdout.strip()
+
+
+def test_a_commit_is_fetched_once(
+    shop: Workshop, repository: tuple[Path, str], tmp_path: Path
+) -> None:
+    origin, commit = repository
     steps = (Step("install", "cp {src}/f {out}"),)
     stage = Stage("git", steps, source=GitSource(str(origin), commit))
     assert (shop.build([stage])["git"].out / "f").read_text() == "1"
@@ -184,15 +192,11 @@ def test_a_commit_is_fetched_once(shop: Workshop, tmp_path: Path) -> None:
     assert shop.build([other])["git"].cached
 
 
-def test_what_was_fetched_is_built_without_its_origin(shop: Workshop, tmp_path: Path) -> None:
-    origin = tmp_path / "origin"
-    git = ["git", "-C", str(origin), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    subprocess.run(["git", "init", "-q", str(origin)], check=True)
-    (origin / "f").write_text("1")
-    subprocess.run([*git, "add", "f"], check=True)
-    subprocess.run([*git, "commit", "-qm", "one"], check=True)
-    ask = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    source = GitSource(str(origin), ask.stdout.strip())
+def test_what_was_fetched_is_built_without_its_origin(
+    shop: Workshop, repository: tuple[Path, str], tmp_path: Path
+) -> None:
+    origin, commit = repository
+    source = GitSource(str(origin), commit)
     stage = Stage("git", (Step("install", "cp {src}/f {out}"),), source=source)
     shop.fetch([stage, LIBRARY])
     origin.rename(tmp_path / "away")

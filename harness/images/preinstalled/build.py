@@ -46,7 +46,7 @@ def fetch_preinstalled(
     """
     checksum = _pinned(recipe)
     name = recipe.download.url.rpartition("/")[2]
-    target = cache.folder / "downloads" / f"{checksum.hex[:16]}-{name}"
+    target = cache.downloads / f"{checksum.hex[:16]}-{name}"
     with cache.writing():
         download(Wanted(recipe.download.url, target, checksum), progress, meter)
     return target

@@ -14,7 +14,7 @@ from harness.images.preinstalled.spec import Task
 from harness.images.recipe import PreinstalledRecipe
 from harness.machine.accel import Accel, choose_accel
 from harness.machine.qemu import Machine
-from harness.machine.spec import DiskSpec, MachineSpec, spec_for
+from harness.machine.spec import DiskSpec, spec_for
 from harness.process import run, tail
 from harness.rundir import RunDir
 
@@ -24,8 +24,8 @@ def first_boot(
 ) -> dict[str, str]:
     """Boot, run the recipe's tasks and halt; versions that the guest told.
 
-    The disk is changed only by a boot that got through: writes go to an overlay that is merged
-    after the halt.  Raises `GuestError` from the last of `first_boot.tries`.
+    Writes go to an overlay that is merged after the halt, so each of `first_boot.tries` boots
+    begins with the same disk.  Raises `GuestError` from the last of them, and from a task.
     """
     assert image.root is not None
     overlay = rundir.out / "first-boot.qcow2"
@@ -37,13 +37,17 @@ def first_boot(
         for number in range(1, recipe.first_boot.tries + 1):
             _make_overlay(image.root.path, overlay)
             progress(f"first boot, {accel.name} ({accel.reason}); the logs are in {rundir.logs}")
-            try:
-                versions = _boot(recipe, image, spec, accel, rundir, number, progress)
+            with Machine(spec, rundir, accel, name=f"first-boot-{number}") as machine:
+                guest = Guest(machine, recipe, image)
+                try:
+                    guest.boot(Deadline.after(_boot_seconds(recipe) * accel.time_scale))
+                except GuestError as exc:
+                    if number == recipe.first_boot.tries:
+                        raise
+                    progress(f"first boot {number} of {recipe.first_boot.tries} failed: {exc}")
+                    continue
+                versions = _work(recipe, guest, accel, progress)
                 break
-            except GuestError as exc:
-                if number == recipe.first_boot.tries:
-                    raise
-                progress(f"first boot {number} of {recipe.first_boot.tries} failed: {exc}")
         run(["qemu-img", "commit", "-q", str(overlay)], timeout=600)
     finally:
         overlay.unlink(missing_ok=True)
@@ -56,28 +60,22 @@ def _make_overlay(base: Path, overlay: Path) -> None:
     run(argv)
 
 
-def _boot(
-    recipe: PreinstalledRecipe,
-    image: Image,
-    spec: MachineSpec,
-    accel: Accel,
-    rundir: RunDir,
-    number: int,
-    progress: Progress,
+def _boot_seconds(recipe: PreinstalledRecipe) -> float:
+    return recipe.boot.seconds + (recipe.access.ssh.seconds if recipe.access.ssh else 0)
+
+
+def _work(
+    recipe: PreinstalledRecipe, guest: Guest, accel: Accel, progress: Progress
 ) -> dict[str, str]:
-    ssh = recipe.access.ssh
-    seconds = recipe.boot.seconds + (ssh.seconds if ssh else 0)
-    with Machine(spec, rundir, accel, name=f"first-boot-{number}") as machine:
-        guest = Guest(machine, recipe, image)
-        guest.boot(Deadline.after(seconds * accel.time_scale))
-        for task in recipe.first_boot.tasks:
-            progress(f"in the guest: {task.run}")
-            _do(guest, task, accel)
-        versions = {
-            name: _do(guest, Task(run=command), accel)
-            for name, command in recipe.first_boot.versions.items()
-        }
-        guest.poweroff(recipe.first_boot.halt_seconds * accel.time_scale)
+    """All tasks, then the halt; versions that the guest told."""
+    for task in recipe.first_boot.tasks:
+        progress(f"in the guest: {task.run}")
+        _do(guest, task, accel)
+    versions = {
+        name: _do(guest, Task(run=command), accel)
+        for name, command in recipe.first_boot.versions.items()
+    }
+    guest.poweroff(recipe.first_boot.halt_seconds * accel.time_scale)
     return versions
 
 
