@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.disk.partitions import Partition
 from harness.errors import InfraError, UsageError
 from harness.process import run, tail
 
@@ -35,6 +36,11 @@ class Files:
 
     def __init__(self, image: str) -> None:
         self.image = image
+
+    @classmethod
+    def of(cls, disk: Path, part: Partition) -> Files:
+        """The files of a partition."""
+        return cls(part.within(disk))
 
     def stat(self, path: str) -> Stat | None:
         """None when there is no such file."""

@@ -25,6 +25,13 @@ class Partition:
     type: str
     ext: bool  #: an ext2, ext3 or ext4 superblock is where it has to be
 
+    def within(self, disk: Path) -> str:
+        """The partition's file system as e2fsprogs take it: a part of a file is opened like that.
+
+        resize2fs takes it too, but cuts the file off at the file system's size.
+        """
+        return f"{disk}?offset={self.start}" if self.start else str(disk)
+
     def __str__(self) -> str:
         what = "ext" if self.ext else f"type {self.type}"
         return f"{self.number} ({what}, {self.size >> 20} MiB)"

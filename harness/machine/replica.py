@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import filecmp
 from pathlib import Path
 
+from harness.disk.debugfs import Files, Stat
+from harness.disk.partitions import find_file_system
 from harness.errors import InfraError
 from harness.machine.spec import Replica
-from harness.process import run, tail
+from harness.process import run
 
 _SECONDS = 120.0
+_PROGRAM = Stat("regular", 0o755, 0, 0)
 
 
 def make_replica(replica: Replica, target: Path) -> None:
     """Copy the source to `target` (holes stay holes) and put the files into it.
 
     A file that the root has already is replaced with the same path's new content, mode 0755, owner
-    root.  Raises `InfraError` when the source is missing or its file system takes no more.
+    root.  The root may be a partition, the only one with an ext file system.  Raises `InfraError`
+    when the source is missing or its file system takes no more.
     """
     if not replica.source.is_file():
         raise InfraError(
@@ -27,32 +30,16 @@ def make_replica(replica: Replica, target: Path) -> None:
         ["cp", "--sparse=always", "--reflink=auto", "--", str(replica.source), str(target)],
         timeout=_SECONDS,
     )
+    if not replica.inject:
+        return
+    files = Files.of(target, find_file_system(target))
     for file, path in replica.inject:
-        _put(target, file, path)
-
-
-def _put(image: Path, file: Path, path: str) -> None:
-    """Write one file into the file system of `image`.
-
-    debugfs ends with 0 even when it runs out of blocks, so what it wrote is read back.
-    """
-    if not file.is_file():
-        raise InfraError(f"{file} is missing: it was to be put into the guest as {path}")
-    if any(char in f"{file}{path}" for char in '"\n'):
-        raise InfraError(f"debugfs can't name {file} or {path}", hint="use plain file names")
-    folder, name = path.rsplit("/", 1)
-    script = (
-        f'rm "{path}"\ncd "{folder or "/"}"\nwrite "{file}" "{name}"\n'
-        f'set_inode_field "{path}" mode 0100755\nset_inode_field "{path}" uid 0\n'
-        f'set_inode_field "{path}" gid 0\n'
-    )
-    done = run(["debugfs", "-w", "-f", "-", str(image)], stdin=script, timeout=_SECONDS)
-    back = image.with_name(f"{image.name}.back")
-    run(["debugfs", "-R", f'dump "{path}" "{back}"', str(image)], timeout=_SECONDS)
-    same = back.exists() and filecmp.cmp(file, back, shallow=False)
-    back.unlink(missing_ok=True)
-    if not same:
-        raise InfraError(
-            f"{file} could not be put into {image} as {path}\n{tail(done.stderr)}",
-            hint="has the root image room for it, and is it an unpartitioned ext2?",
-        )
+        if not file.is_file():
+            raise InfraError(f"{file} is missing: it was to be put into the guest as {path}")
+        try:
+            files.write(path, file.read_bytes(), _PROGRAM)
+        except InfraError as exc:
+            raise InfraError(
+                f"{file} could not be put into {target} as {path}\n{exc}",
+                hint="has the root image room for it, and the folder?",
+            ) from exc

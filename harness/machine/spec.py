@@ -19,8 +19,7 @@ DiskFormat = Literal["raw", "qcow2"]
 class Replica:
     """How a disk's file comes about just before the start: a copy with files put into it.
 
-    `inject` has pairs of a host file and its path inside the file system.  The file system fills
-    the whole disk; a partitioned disk can't be changed this way.
+    `inject` has pairs of a host file and its path inside the root's file system.
     """
 
     source: Path

@@ -16,7 +16,6 @@ from harness.disk.partitions import find_file_system
 from harness.images import initramfs
 from harness.images.cache import Cache
 from harness.images.image import Image
-from harness.images.preinstalled.disk import at
 from harness.images.recipe import RECIPES
 from harness.images.source.root import node_commands, parse_node
 from harness.process import run
@@ -73,7 +72,7 @@ def make_hurd_disk(image: Image, disk: Path) -> None:
     record = disk.with_suffix(".node")
     record.write_bytes((node := parse_node(_NODE)).record)
     script = "\n".join(node_commands(node, record)) + "\n"
-    run(["debugfs", "-w", "-f", "-", at(disk, find_file_system(disk))], stdin=script)
+    run(["debugfs", "-w", "-f", "-", find_file_system(disk).within(disk)], stdin=script)
 
 
 def make_linux_disk(image: Image, cmdline: str, disk: Path) -> None:
@@ -114,7 +113,7 @@ def _make_disk(root: Path, boot: Mapping[str, bytes], disk: Path) -> None:
     argv = ["dd", f"if={root}", f"of={disk}", "bs=1M", f"seek={start}", "conv=notrunc,sparse"]
     run(argv)
     _install_grub(disk)
-    files = Files(at(disk, find_file_system(disk)))
+    files = Files.of(disk, find_file_system(disk))
     files.make_folder("/boot/grub", Stat("directory", 0o755, 0, 0))
     for path, data in boot.items():
         files.write(path, data, Stat("regular", 0o644, 0, 0))

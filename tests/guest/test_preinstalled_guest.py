@@ -21,7 +21,7 @@ from harness.guest.guest import Guest
 from harness.images.builders import build_image, find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
-from harness.images.preinstalled.disk import at, check
+from harness.images.preinstalled.disk import check
 from harness.images.recipe import load_recipe
 from harness.machine.accel import TCG
 from harness.machine.qemu import Machine
@@ -91,7 +91,7 @@ def test_a_first_boot_is_reached_by_ssh_with_keys_that_were_put_in_offline(
     assert image.root is not None
     root = find_file_system(image.root.path)
     check(image.root.path, root)
-    files = Files(at(image.root.path, root))
+    files = Files.of(image.root.path, root)
     assert files.read("/hello") == b"from outside"
     assert files.read("/way").startswith(b"10.0.2.2 ")  # over the network, not the console
     assert image.versions["k"][0].isdigit()
@@ -109,7 +109,7 @@ def test_a_published_hurd_boots_by_its_own_grub_and_is_kept(
     root = find_file_system(image.root.path)
     check(image.root.path, root)
     assert root.size > 270 << 20
-    assert Files(at(image.root.path, root)).read("/root/first-boot").startswith(b"GNU-Mach")
+    assert Files.of(image.root.path, root).read("/root/first-boot").startswith(b"GNU-Mach")
     assert image.versions["kernel"].startswith("GNU-Mach")
     disk = folder / "crash.raw"
     run(["mke2fs", "-q", "-t", "ext2", "-o", "hurd", "-b", "4096", "-I", "128", str(disk), "32M"])

@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
     return image
 
 
-def content(image: Path, path: str, tmp_path: Path) -> bytes:
+def content(image: Path | str, path: str, tmp_path: Path) -> bytes:
     run(["debugfs", "-R", f"dump {path} {tmp_path / 'dumped'}", str(image)])
     return (tmp_path / "dumped").read_bytes()
 
@@ -44,6 +44,18 @@ def test_files_are_replaced_and_added_in_a_copy(root: Path, tmp_path: Path) -> N
     assert "Mode:  0755" in stat and "User:     0   Group:     0" in stat
     run(["e2fsck", "-fn", str(copy)])
     assert root.read_bytes() == before
+
+
+def test_a_root_in_a_partition_is_found(root: Path, tmp_path: Path) -> None:
+    disk, new = tmp_path / "disk.raw", tmp_path / "new"
+    new.write_bytes(b"the new one")
+    run(["qemu-img", "create", "-q", "-f", "raw", str(disk), "4M"])
+    run(["sfdisk", "--quiet", str(disk)], stdin="label: dos\nstart=1MiB,size=2MiB,type=83\n")
+    run(["dd", f"if={root}", f"of={disk}", "bs=1M", "seek=1", "conv=notrunc"])
+    copy = tmp_path / "copy.raw"
+    make_replica(Replica(disk, ((new, "/hurd/ext2fs"),)), copy)
+    assert content(f"{copy}?offset={1 << 20}", "/hurd/ext2fs", tmp_path) == b"the new one"
+    assert copy.stat().st_size == 4 << 20
 
 
 def test_a_file_that_does_not_fit_is_not_half_put(root: Path, tmp_path: Path) -> None:

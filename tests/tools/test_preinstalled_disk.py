@@ -13,7 +13,7 @@ from harness.disk.debugfs import Files, Stat
 from harness.disk.partitions import disk_size, find_file_system, find_partitions
 from harness.errors import InfraError, UsageError
 from harness.images.meter import no_meter
-from harness.images.preinstalled.disk import at, check, grow
+from harness.images.preinstalled.disk import check, grow
 from harness.images.preinstalled.unpack import unpack_image
 from harness.process import run
 from tests.tools.images import folder_in_memory
@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 def content(disk: Path) -> dict[str, bytes]:
     """The files of the root, by name."""
-    files = Files(at(disk, find_file_system(disk)))
+    files = Files.of(disk, find_file_system(disk))
     return {name: files.read(f"/{name}") for name in FILES}
 
 
@@ -53,7 +53,7 @@ def test_a_root_grows_with_its_disk_and_keeps_its_files(folder: Path, layout: La
     assert disk_size(disk) == 80 * MIB
     assert root.size > 70 * MIB
     assert content(disk) == before
-    said = run(["dumpe2fs", "-h", at(disk, root)]).stdout
+    said = run(["dumpe2fs", "-h", root.within(disk)]).stdout
     blocks = next(line for line in said.splitlines() if line.startswith("Block count:"))
     assert int(blocks.split()[-1]) * 4096 > 70 * MIB
     assert "Filesystem OS type:       Hurd" in said
@@ -74,7 +74,7 @@ def test_a_disk_that_is_large_enough_is_left_alone(folder: Path) -> None:
 
 def test_a_root_that_was_not_unmounted_is_checked_before_it_grows(folder: Path) -> None:
     disk = make_disk(folder)
-    target = at(disk, find_file_system(disk))
+    target = find_file_system(disk).within(disk)
     run(["debugfs", "-w", "-R", "set_super_value state 0", target])
     root = grow(disk, 80 * MIB, None)
     check(disk, root)
@@ -82,7 +82,7 @@ def test_a_root_that_was_not_unmounted_is_checked_before_it_grows(folder: Path) 
 
 def test_a_root_with_damage_is_refused(folder: Path) -> None:
     disk = make_disk(folder)
-    target = at(disk, find_file_system(disk))
+    target = find_file_system(disk).within(disk)
     block = run(["debugfs", "-R", "blocks /etc/inittab", target]).stdout.split()[0]
     run(["debugfs", "-w", "-R", f"set_inode_field /etc/passwd block[0] {block}", target])
     with pytest.raises(InfraError, match="e2fsck failed"):
@@ -163,7 +163,7 @@ def test_files_are_written_with_rights_and_read_back(folder: Path) -> None:
     disk = make_disk(folder)
     root = find_file_system(disk)
     size = disk.stat().st_size
-    files = Files(at(disk, root))
+    files = Files.of(disk, root)
     assert files.stat("/etc/inittab") == Stat("regular", 0o640, 0, 0)
     assert files.stat("/etc") == Stat("directory", 0o755, 0, 0)
     assert files.stat("/nowhere/at/all") is None

@@ -21,7 +21,7 @@ from harness.guest.ssh import load_host_key, load_private_key
 from harness.images.builders import build_image, fetch_image, find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
-from harness.images.preinstalled.disk import at, check
+from harness.images.preinstalled.disk import check
 from harness.images.preinstalled.pin import ask
 from harness.images.recipe import RECIPES, PreinstalledRecipe, load_recipe
 from harness.machine.argv import Paths, qemu_argv
@@ -119,7 +119,7 @@ def test_a_published_image_becomes_ours_without_root(
     root = find_file_system(disk)
     check(disk, root)
     assert disk_size(disk) == 80 * MIB and root.size > 70 * MIB
-    files = Files(at(disk, root))
+    files = Files.of(disk, root)
     key = load_private_key(image.ssh.private_key)
     assert files.stat("/root/.ssh") == Stat("directory", 0o700, 0, 0)
     assert files.stat("/root/.ssh/authorized_keys") == Stat("regular", 0o600, 0, 0)

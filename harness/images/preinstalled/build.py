@@ -12,7 +12,7 @@ from harness.images.cache import Cache, Manifest, Progress, now
 from harness.images.image import BootFiles, Image, RootDisk, SshKeys
 from harness.images.keys import HOST_KEY, PRIVATE_KEY, KeyPair, write_keys
 from harness.images.meter import Meter
-from harness.images.preinstalled.disk import at, grow, settle
+from harness.images.preinstalled.disk import grow, settle
 from harness.images.preinstalled.download import Wanted, download
 from harness.images.preinstalled.firstboot import first_boot
 from harness.images.preinstalled.offline import personalise
@@ -102,7 +102,7 @@ def _install(
     progress(f"the root is partition {root}; putting keys and settings into it")
     host, user = KeyPair.generate(), KeyPair.generate()
     write_keys(draft, host, user)
-    personalise(Files(at(disk, root)), recipe.offline, host, user)
+    personalise(Files.of(disk, root), recipe.offline, host, user)
     settle(disk, root)
     if not recipe.first_boot.tasks and not recipe.first_boot.versions:
         return {}

@@ -18,11 +18,6 @@ _EXTENDED = frozenset({"5", "f", "85"})  # types of a partition that holds the l
 _LOGICAL = 5  # number of the first one
 
 
-def at(disk: Path, part: Partition) -> str:
-    """The file system of a partition, as e2fsprogs take it."""
-    return f"{disk}?offset={part.start}" if part.start else str(disk)
-
-
 def grow(disk: Path, size: int, partition: int | None) -> Partition:
     """Grow a raw disk to `size` bytes, with the root's partition and file system; that partition.
 
@@ -90,7 +85,7 @@ def _take(source: Path, target: Path, begin: int, end: int, *, at: int) -> None:
 
 def settle(disk: Path, root: Partition) -> None:
     """Mend what a boot would mend unasked; raise `InfraError` unless the root is clean then."""
-    _preen(at(disk, root))
+    _preen(root.within(disk))
     check(disk, root)
 
 
@@ -100,7 +95,7 @@ def _preen(target: str) -> None:
 
 def check(disk: Path, root: Partition) -> None:
     """Raise `InfraError` unless the root's file system is clean."""
-    done = run(["e2fsck", "-f", "-n", at(disk, root)], ok=None, timeout=_SECONDS)
+    done = run(["e2fsck", "-f", "-n", root.within(disk)], ok=None, timeout=_SECONDS)
     if done.returncode:
         raise InfraError(
             f"the root file system on {disk} is not clean:\n{tail(done.stdout)}",
