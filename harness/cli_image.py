@@ -17,7 +17,8 @@ from harness.images.meter import Meter, bar
 from harness.images.recipe import PreinstalledRecipe, Recipe, load_recipe, recipe_path
 
 image_app = typer.Typer(
-    help="Build, list and remove guest images.  They live in a cache, found by their content.",
+    help="Pin, fetch, build, list and remove guest images.  They live in a cache, found by their "
+    "content.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

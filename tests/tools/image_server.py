@@ -19,12 +19,14 @@ class Site:
     #: for each path, after how many bytes the next answers break off; None: not at all
     cuts: dict[str, list[int | None]] = field(default_factory=dict)
     busy: dict[str, int] = field(default_factory=dict)  #: path to how often it says 503
+    stalls: dict[str, int] = field(default_factory=dict)  #: path to bytes before it falls silent
     ranges: bool = True  #: whether it knows about Range
     if_range: bool = True  #: whether it heeds If-Range
     lengths: bool = True  #: whether it says how long a file is
     on_cut: dict[str, bytes] = field(default_factory=dict)  #: new content after the first cut
     log: list[tuple[str, str]] = field(default_factory=list)  #: path and Range of each request
     port: int = 0
+    closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
@@ -74,6 +76,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
+        if self.path in self.site.stalls and status in (200, 206):
+            self.wfile.write(body[: self.site.stalls.pop(self.path)])
+            self.wfile.flush()
+            self.site.closed.wait(60)
+            return
         cuts = self.site.cuts.get(self.path, [])
         cut = cuts.pop(0) if cuts and status in (200, 206) else None
         self.wfile.write(body[:cut])
@@ -94,5 +101,6 @@ def serving() -> Iterator[Site]:
         try:
             yield site
         finally:
+            site.closed.set()
             server.shutdown()
             thread.join()

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import yaml
 
+from harness.disk.copy import host_errors
 from harness.errors import InfraError, UsageError
 from harness.images.preinstalled.download import client, refused
 from harness.images.preinstalled.spec import Checksum, DownloadRecipe
@@ -98,7 +99,8 @@ def write_pin(recipe: Path, checksum: Checksum) -> str:
     text = recipe.read_text()
     old, changed = replace_scalar(text, _KEY, str(checksum))
     if changed != text:
-        write_atomically(recipe, changed.encode())
+        with host_errors(recipe):
+            write_atomically(recipe, changed.encode())
     return old
 
 
