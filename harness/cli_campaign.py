@@ -1,4 +1,4 @@
-"""`hurdle campaign`: options to a request."""
+"""`hurdle campaign` and `hurdle judge`: options to requests."""
 
 from __future__ import annotations
 
@@ -62,3 +62,21 @@ def campaign(
         variant=variant,
     )
     raise typer.Exit(int(run_campaign(spec, recipe, options)))
+
+
+def judge(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that a campaign saved a failure in.")
+    ],
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the crash state, before recovery."),
+    ] = None,
+) -> None:
+    """Judge a saved failure again, without a guest.  1: it fails again, 0: it does not.
+
+    Example: hurdle judge out/smoke-linux-control/failures/ext2-1-structure-dangling-entry-mkdir
+    """
+    from harness.campaign.judge_again import judge_again
+
+    raise typer.Exit(int(judge_again(folder, image)))

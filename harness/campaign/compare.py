@@ -52,8 +52,7 @@ def compare(
     """A line for each model and oracle; `counts` are the variant's own, `planned` its states.
 
     What did not report has not passed: a model without a verdict is INFRA, and VOID where the log
-    gave nothing to make a state of.  A lying disk is no fault of the file system: where nothing is
-    said of that model, PASS and FAIL are both no surprise.
+    gave nothing to make a state of.
     """
     given: Counter[tuple[CrashModel, Oracle, Verdict]] = Counter()
     for _, model, oracle, verdict, count in counts:
@@ -63,8 +62,7 @@ def compare(
         of_log = (Oracle.BARRIER,) if model is CrashModel.PREFIX else ()
         for oracle in (*CAMPAIGN_ORACLES, *of_log):
             own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
-            usual = Expectation.ANY if model is CrashModel.LYING else Expectation.PASS
-            expected = campaign.expect[variant].get(model, {}).get(oracle, usual)
+            expected = campaign.expectation(variant, model, oracle)
             found = overall(v for v, n in own.items() for _ in range(min(n, 1)))
             note = ""
             if not own and not planned.get(model):

@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from harness.campaign.case import Case
+from harness.campaign.lab import Content, Examined, Source
 from harness.campaign.store import Store
-from harness.campaign.workers import Content, Examined, Source, examine_batch
+from harness.campaign.workers import examine_batch
 from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog

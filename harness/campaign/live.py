@@ -122,12 +122,12 @@ class Live:
     def table(self, lines: Sequence[Line]) -> None:
         """What was found: a row for each crash model, a column for each oracle."""
         table = Table(box=None, header_style="bold")
-        table.add_column("variant")
-        table.add_column("crash")
+        table.add_column("variant", no_wrap=True)
+        table.add_column("crash", no_wrap=True)
         table.add_column("states", justify="right")
         oracles = (*CAMPAIGN_ORACLES, Oracle.BARRIER)
         for oracle in oracles:
-            table.add_column(oracle.value)
+            table.add_column(oracle.value, no_wrap=True)
         rows: dict[tuple[str, CrashModel], dict[Oracle, Line]] = {}
         for line in lines:
             rows.setdefault((line.variant, line.model), {})[line.oracle] = line
@@ -138,9 +138,11 @@ class Live:
             table.add_row("" if variant == before else variant, model.value, states, *cells)
             before = variant
         self._console.print(table)
+        for note in dict.fromkeys(
+            f"{line.variant}, {line.model}: {line.note}" for line in lines if line.note
+        ):
+            self.note(note)
         for line in lines:
-            if line.note:
-                self.note(f"{line.variant}, {line.model}: {line.note}")
             if not line.ok:
                 self.note(
                     f"UNEXPECTED: {line.variant}, {line.oracle} over {line.model}: expected "

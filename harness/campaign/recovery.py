@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.campaign.case import Case
 from harness.campaign.judge import plan_contents
-from harness.campaign.workers import Content, Source
+from harness.campaign.lab import Content, Source
 from harness.crash.blocks import LoggedDisk, WorkingDisk
 from harness.crash.plan import Cut, Limits, Plan, parse
 from harness.crash.recorded import recorded

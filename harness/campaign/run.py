@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.campaign.case import Case, is_case, load_case
-from harness.campaign.compare import Count, Line, compare, exit_code
+from harness.campaign.compare import exit_code
 from harness.campaign.guest import record
-from harness.campaign.judge import judge_log, judge_states, plan_contents
+from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.live import Live
-from harness.campaign.recovery import chosen_parents, recoveries
+from harness.campaign.selfcheck import check_model_oracles, check_quick_way
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
-from harness.campaign.workers import Content, Source, local_workers
 from harness.doctor import require
 from harness.errors import Exit, UsageError
 from harness.events import Bus
@@ -37,9 +33,9 @@ from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
-from harness.verdicts import CrashModel
 
 RESULTS = "results.sqlite"
+_WIDTH = 120  # columns
 
 
 @dataclass(frozen=True)
@@ -70,19 +66,28 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
         store = stack.enter_context(Store(options.out / RESULTS))
         store.set_meta("campaign", campaign.model_dump_json(by_alias=True, exclude_unset=True))
         store.set_meta("command", options.command)
-        live = stack.enter_context(Live(Console()))
+        live = stack.enter_context(Live(_console()))
         with live.phase("self-check: each oracle tells a good image from a bad one"):
             selfcheck(rundir.scratch)
-        runner = _Runner(campaign, recipe, image, rundir, store, live, options)
+            check_model_oracles()
+            check_quick_way(rundir.scratch)
+        judging = Judging(campaign, rundir, store, live, options.workers)
+        runner = _Runner(campaign, recipe, image, judging, live, options)
         for variant in variants:
             for seed in campaign.seeds:
                 runner.run(variant, seed)
-        lines = runner.lines(variants)
+        lines = campaign_lines(campaign, store, variants)
         phases = store.seconds()
     live.table(lines)
     if options.timings:
         live.timings(phases, options.workers)
     return exit_code(lines)
+
+
+def _console() -> Console:
+    """The terminal; a file or a pipe gets lines that hold the last table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
 
 
 def _variants(campaign: Campaign, recipe: Recipe, wanted: str | None) -> tuple[str, ...]:
@@ -127,76 +132,32 @@ def _claim(options: Options, campaign: Campaign) -> None:
 
 
 class _Runner:
-    """One campaign while it is carried out."""
+    """The runs of a campaign in the guest, and their judging."""
 
     def __init__(
         self,
         campaign: Campaign,
         recipe: Recipe,
         image: Image,
-        rundir: RunDir,
-        store: Store,
+        judging: Judging,
         live: Live,
         options: Options,
     ) -> None:
         self._campaign = campaign
         self._recipe = recipe
         self._image = image
-        self._rundir = rundir
-        self._store = store
+        self._judging = judging
         self._live = live
         self._options = options
         self._accel: Accel | None = None
 
     def run(self, variant: str, seed: int) -> None:
         """One run of a variant, from power on to the last verdict; what is there is not redone."""
-        name = f"{variant}-{seed}"
-        case = self._case(name, variant, seed)
-        with self._live.phase(f"{name}: planning states"):
-            began = time.monotonic()
-            cuts = tuple(case.plan(self._campaign).cuts())
-            contents = plan_contents(case.base, case.log, cuts)
-            self._store.add_seconds({"plan": time.monotonic() - began})
-        self._store.add_case(name, variant)
-        self._store.set_planned(name, Counter(cut.model for cut in cuts))
-        judge_log(case, self._store)
-        self._live.note(
-            f"{name}: {len(case.log.writes)} writes, {len(case.log.flushes)} flushes, "
-            f"{len(case.commits)} commits; {len(cuts)} states, {len(contents)} distinct"
-        )
-        workers = self._options.workers
-        began = time.monotonic()
-        with local_workers(workers) as executor:
-            try:
-                self._judge(case, [(Source(case.folder), contents)], executor)
-                self._judge(case, self._recoveries(case), executor)
-            except BaseException:
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
-        self._store.add_seconds({"judging, wall": time.monotonic() - began})
-
-    def _judge(
-        self, case: Case, work: Sequence[tuple[Source, Sequence[Content]]], executor: Executor
-    ) -> None:
-        if not work:
-            return
-        kind = "states" if work[0][0].parent is None else "crashes in recovery"
-        workers = (executor, self._options.workers)
-        with self._live.states(f"{case.name}: {kind}") as report:
-            judge_states(case, work, self._store, workers, self._rundir.scratch, report)
-
-    def _recoveries(self, case: Case) -> list[tuple[Source, tuple[Content, ...]]]:
-        states = self._campaign.states
-        replayed = self._store.replayed(case.name)
-        parents = chosen_parents(replayed, states.recovery, states.seed)
-        with self._live.phase(f"{case.name}: recovering {len(parents)} states, logged"):
-            work = list(recoveries(case, parents, states.in_recovery, self._rundir))
-        planned = sum(len(content.cuts) for _, contents in work for content in contents)
-        self._store.set_planned(case.name, {CrashModel.RECOVERY: planned})
-        return work
+        self._judging.judge(self._case(f"{variant}-{seed}", variant, seed))
 
     def _case(self, name: str, variant: str, seed: int) -> Case:
-        folder = self._rundir.out / name
+        rundir = self._judging.rundir
+        folder = rundir.out / name
         if is_case(folder):
             return load_case(folder)
         if folder.exists():  # the run was cut off before its evidence was complete
@@ -205,32 +166,14 @@ class _Runner:
         request = Request(scenario, self._recipe, self._image, (variant,), self._options.command)
         if self._accel is None:
             probe = spec_for(self._recipe, self._image, ())
-            self._accel = choose_accel(self._recipe.machine.accel, probe, self._rundir)
-        with JsonlWriter(self._rundir.logs / f"{name}.jsonl") as writer:
+            self._accel = choose_accel(self._recipe.machine.accel, probe, rundir)
+        with JsonlWriter(rundir.logs / f"{name}.jsonl") as writer:
             bus = Bus(time.monotonic)
             bus.subscribe(self._live.guest(name, len(scenario.steps) - 1))
             bus.subscribe(writer)
-            context = Context(request, bus, self._rundir, self._accel)
-            return record(
-                context, self._campaign, variant, seed, name, versions(self._recipe, self._image)
-            )
-
-    def lines(self, variants: Iterable[str]) -> list[Line]:
-        """What was found against what was expected, for every variant."""
-        lines = []
-        counts = self._store.counts()
-        for variant in variants:
-            own: list[Count] = []
-            planned: Counter[CrashModel] = Counter()
-            for name in (case for case, of in self._store.cases() if of == variant):
-                own += [count for count in counts if count[0] == name]
-                planned.update(self._store.planned(name))
-                own += [
-                    (name, CrashModel.PREFIX, each.oracle, each.verdict, 1)
-                    for each in self._store.log_verdicts(name)
-                ]
-            lines += compare(self._campaign, variant, own, planned)
-        return lines
+            context = Context(request, bus, rundir, self._accel)
+            made_with = versions(self._recipe, self._image)
+            return record(context, self._campaign, variant, seed, name, made_with)
 
 
 def default_workers() -> int:

@@ -119,6 +119,15 @@ class Campaign(Spec):
             return self.steps
         return stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
 
+    def expectation(self, variant: str, model: CrashModel, oracle: Oracle) -> Expectation:
+        """What is expected; what is not named has to PASS.
+
+        A lying disk is no fault of the file system: where nothing is said of that model, PASS and
+        FAIL are both no surprise.
+        """
+        usual = Expectation.ANY if model is CrashModel.LYING else Expectation.PASS
+        return self.expect.get(variant, {}).get(model, {}).get(oracle, usual)
+
     def scenario(self, seed: int) -> Scenario:
         """A run as a scenario: what the guest is told to do until it is killed."""
         kill = Step.model_validate({"kill": "now"})

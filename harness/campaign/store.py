@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import InfraError, UsageError
-from harness.verdicts import CrashModel, Finding, Judgement, Oracle, Verdict
+from harness.verdicts import CrashModel, Finding, FindingClass, Judgement, Oracle, Verdict
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE cases (name TEXT PRIMARY KEY, variant TEXT NOT NULL);
@@ -38,7 +38,7 @@ CREATE TABLE states (
 ) WITHOUT ROWID;
 CREATE TABLE failures (
   "case" TEXT NOT NULL, id TEXT NOT NULL, oracle TEXT NOT NULL, reason TEXT NOT NULL,
-  codes TEXT NOT NULL, op INTEGER NOT NULL, findings TEXT NOT NULL,
+  cause TEXT NOT NULL, op INTEGER NOT NULL, findings TEXT NOT NULL,
   PRIMARY KEY ("case", id, oracle)
 ) WITHOUT ROWID;
 CREATE TABLE logs (
@@ -78,8 +78,14 @@ class Failure:
     upto: int
     oracle: Oracle
     reason: str
-    codes: tuple[str, ...]
+    cause: str  #: name of the first finding that is damage
     op: int
+
+
+def cause_of(judgement: Judgement) -> str:
+    """The name of what failed: the first finding that counts."""
+    counts = (FindingClass.DAMAGE, FindingClass.FLAGS)
+    return next((f.code for f in judgement.findings if f.kind in counts), "unknown")
 
 
 class Store:
@@ -210,7 +216,6 @@ class Store:
                         self._add_failure(row, each)
 
     def _add_failure(self, row: StateRow, judgement: Judgement) -> None:
-        codes = sorted({f.code for f in judgement.findings if f.kind.value in ("damage", "flags")})
         findings = [[f.code, f.kind.value, f.text] for f in judgement.findings]
         self._db.execute(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -219,7 +224,7 @@ class Store:
                 row.id,
                 judgement.oracle.value,
                 judgement.reason,
-                " ".join(codes),
+                cause_of(judgement),
                 row.op,
                 json.dumps(findings),
             ),
@@ -275,25 +280,21 @@ class Store:
             )
 
     def failures(self, case: str) -> list[Failure]:
-        """Every FAIL of a case, simplest state first: fewest missing writes, then earliest."""
+        """Every FAIL of a case, by position."""
         with self._errors():
             rows = self._db.execute(
-                "SELECT f.id, s.model, s.upto, f.oracle, f.reason, f.codes, f.op "
+                "SELECT f.id, s.model, s.upto, f.oracle, f.reason, f.cause, f.op "
                 'FROM failures f JOIN states s ON s."case" = f."case" AND s.id = f.id '
                 'WHERE f."case" = ? ORDER BY s.upto, f.id, f.oracle',
                 (case,),
             ).fetchall()
         return [
-            Failure(
-                case, id_, CrashModel(model), upto, Oracle(oracle), reason, tuple(codes.split()), op
-            )
-            for id_, model, upto, oracle, reason, codes, op in rows
+            Failure(case, name, CrashModel(model), upto, Oracle(oracle), reason, cause, op)
+            for name, model, upto, oracle, reason, cause, op in rows
         ]
 
     def findings(self, case: str, state: str, oracle: Oracle) -> tuple[Finding, ...]:
         """The findings behind a FAIL."""
-        from harness.verdicts import FindingClass
-
         with self._errors():
             row = self._db.execute(
                 'SELECT findings FROM failures WHERE "case" = ? AND id = ? AND oracle = ?',

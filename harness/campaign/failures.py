@@ -1,0 +1,105 @@
+"""From failures to folders: grouped by cause, made smaller, saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.campaign.case import Case
+from harness.campaign.group import Group, groups
+from harness.campaign.lab import Lab, Source
+from harness.campaign.minimise import minimise
+from harness.campaign.reproducer import Reproduction, save
+from harness.campaign.spec import Campaign
+from harness.campaign.store import Store, cause_of
+from harness.crash.plan import Cut, parse
+from harness.verdicts import Expectation, Judgement, Verdict
+
+FOLDER = "failures"
+_UNEXPECTED = 20  # causes of a run that get a folder, most frequent first
+_EXPECTED = 3  # the same, of those that the campaign expects
+
+
+def case_groups(case: Case, store: Store) -> tuple[Group, ...]:
+    """The causes of a run's failures."""
+    names = {case.name: [step.name for step in case.steps]}
+    return groups(case.variant, store.failures(case.name), names)
+
+
+def expected_of(campaign: Campaign, group: Group) -> Expectation:
+    """What the campaign expects where a cause was found, of the strictest model."""
+    if not group.models:
+        return Expectation.PASS
+    found = [campaign.expectation(group.variant, model, group.oracle) for model in group.models]
+    return Expectation.PASS if Expectation.PASS in found else found[0]
+
+
+def save_failures(
+    campaign: Campaign,
+    case: Case,
+    store: Store,
+    sources: Mapping[str, Source],
+    out: Path,
+    scratch: Path,
+) -> list[Path]:
+    """Save an example of each cause in a folder below `out`, as small as it gets.
+
+    `sources` has the recoveries by their parent's id.  What is saved already stays as it is.
+    """
+    found = case_groups(case, store)
+    wrong = [g for g in found if expected_of(campaign, g) is Expectation.PASS]
+    known = [g for g in found if expected_of(campaign, g) is not Expectation.PASS]
+    saved = []
+    for group in [*wrong[:_UNEXPECTED], *known[:_EXPECTED]]:
+        folder = out / FOLDER / f"{case.name}-{_plain(group)}"
+        if not (folder / "README.md").is_file():
+            _save(campaign, case, group, sources, folder, scratch)
+        saved.append(folder)
+    return saved
+
+
+def _plain(group: Group) -> str:
+    return re.sub(r"[^a-z0-9-]+", "-", f"{group.oracle}-{group.cause}-{group.operation}")
+
+
+def _save(
+    campaign: Campaign,
+    case: Case,
+    group: Group,
+    sources: Mapping[str, Source],
+    folder: Path,
+    scratch: Path,
+) -> None:
+    source, cut = locate(case, group.example.id, sources)
+    with Lab(source, scratch) as lab:
+
+        def judgement(state: Cut) -> Judgement:
+            return next(j for j in lab.row(state).judgements if j.oracle is group.oracle)
+
+        def fails(state: Cut) -> bool:
+            said = judgement(state)
+            return said.verdict is Verdict.FAIL and cause_of(said) == group.cause
+
+        smallest = minimise(cut, lab.entries, fails)
+        said = judgement(smallest)
+        reproduction = Reproduction(
+            state=smallest.id,
+            parent=source.parent.id if source.parent else None,
+            oracle=group.oracle.value,
+            cause=group.cause,
+            expected=expected_of(campaign, group).value,
+            found=said.verdict.value,
+            reason=said.reason,
+            seed=case.seed,
+            campaign=campaign.name,
+        )
+        save(folder, case, source, smallest, lab.image(smallest), reproduction, said)
+
+
+def locate(case: Case, name: str, sources: Mapping[str, Source]) -> tuple[Source, Cut]:
+    """The source and the cut of a state by its name."""
+    parent, tilde, own = name.partition("~")
+    if not tilde:
+        return Source(case.folder), parse(name)
+    return sources[parent.removeprefix("recovery:")], parse(own)

@@ -1,0 +1,118 @@
+"""Everything that is done with the evidence of a run: states, crashes in recovery, reproducers."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from harness.campaign.case import Case
+from harness.campaign.compare import Count, Line, compare
+from harness.campaign.failures import save_failures
+from harness.campaign.judge import judge_log, judge_states, plan_contents
+from harness.campaign.lab import Content, Source
+from harness.campaign.live import Live
+from harness.campaign.recovery import chosen_parents, recoveries
+from harness.campaign.spec import Campaign
+from harness.campaign.store import Store
+from harness.campaign.workers import local_workers
+from harness.errors import InfraError
+from harness.rundir import RunDir
+from harness.verdicts import CrashModel
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How cases are judged; `workers` is how many processes do it."""
+
+    campaign: Campaign
+    rundir: RunDir
+    store: Store
+    live: Live
+    workers: int
+
+    def judge(self, case: Case) -> None:
+        """Judge what is not judged yet of a case, and save an example of each failure.
+
+        Raises `InfraError` when a tool or the host breaks, or when the crash proves nothing: no
+        write of the workload is in the log.
+        """
+        if not any(entry.is_write for entry in case.log.entries[case.begin :]):
+            raise InfraError(
+                f"{case.name}: no write of the workload reached the log, so there is no crash",
+                hint="is the crashed disk the one that the guest mounts?",
+            )
+        contents = self._planned(case)
+        began = time.monotonic()
+        with local_workers(self.workers) as executor:
+            try:
+                self._states(case, [(Source(case.folder), contents)], executor)
+                again = self._recoveries(case)
+                self._states(case, again, executor)
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+        self.store.add_seconds({"judging, wall": time.monotonic() - began})
+        self._save_failures(case, {s.parent.id: s for s, _ in again if s.parent})
+
+    def _planned(self, case: Case) -> tuple[Content, ...]:
+        with self.live.phase(f"{case.name}: planning states"):
+            began = time.monotonic()
+            cuts = tuple(case.plan(self.campaign).cuts())
+            contents = plan_contents(case.base, case.log, cuts)
+            self.store.add_seconds({"plan": time.monotonic() - began})
+        self.store.add_case(case.name, case.variant)
+        self.store.set_planned(case.name, Counter(cut.model for cut in cuts))
+        judge_log(case, self.store)
+        self.live.note(
+            f"{case.name}: {len(case.log.writes)} writes, {len(case.log.flushes)} flushes, "
+            f"{len(case.commits)} commits; {len(cuts)} states, {len(contents)} distinct"
+        )
+        return contents
+
+    def _states(
+        self, case: Case, work: Sequence[tuple[Source, Sequence[Content]]], executor: Executor
+    ) -> None:
+        if not work:
+            return
+        kind = "states" if work[0][0].parent is None else "crashes in recovery"
+        with self.live.states(f"{case.name}: {kind}") as report:
+            workers = (executor, self.workers)
+            judge_states(case, work, self.store, workers, self.rundir.scratch, report)
+
+    def _recoveries(self, case: Case) -> list[tuple[Source, tuple[Content, ...]]]:
+        states = self.campaign.states
+        parents = chosen_parents(self.store.replayed(case.name), states.recovery, states.seed)
+        with self.live.phase(f"{case.name}: recovering {len(parents)} states, logged"):
+            work = list(recoveries(case, parents, states.in_recovery, self.rundir))
+        planned = sum(len(content.cuts) for _, contents in work for content in contents)
+        self.store.set_planned(case.name, {CrashModel.RECOVERY: planned})
+        return work
+
+    def _save_failures(self, case: Case, sources: dict[str, Source]) -> None:
+        with self.live.phase(f"{case.name}: making failures small"):
+            folders = save_failures(
+                self.campaign, case, self.store, sources, self.rundir.out, self.rundir.scratch
+            )
+        for folder in folders:
+            self.live.note(f"{case.name}: hurdle judge {folder}")
+
+
+def campaign_lines(campaign: Campaign, store: Store, variants: Iterable[str]) -> list[Line]:
+    """What was found against what was expected, for every variant."""
+    lines = []
+    counts = store.counts()
+    for variant in variants:
+        own: list[Count] = []
+        planned: Counter[CrashModel] = Counter()
+        for name in (case for case, of in store.cases() if of == variant):
+            own += [count for count in counts if count[0] == name]
+            planned.update(store.planned(name))
+            own += [
+                (name, CrashModel.PREFIX, each.oracle, each.verdict, 1)
+                for each in store.log_verdicts(name)
+            ]
+        lines += compare(campaign, variant, own, planned)
+    return lines

@@ -1,0 +1,209 @@
+"""A failure in a folder: all that is needed to judge it again, and to look at it, without a guest.
+
+base.raw.gz     the disk before the log
+writes.log      the write log, up to the entry that the failure needs
+state.raw.gz    the crash state itself, before recovery
+case.json       workload, op journal, versions
+failure.json    the state, the oracle that failed, expected and found
+show.sh         shows the damage with debugfs, without hurdle
+README.md       what happened, in words
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from harness.campaign.case import Case, load_case
+from harness.campaign.lab import Source
+from harness.crash.plan import Cut, parse
+from harness.crash.writelog import HEADER, MAGIC, SUPERBLOCK, WriteLog
+from harness.disk.copy import host_errors, sparse_copy
+from harness.errors import UsageError
+from harness.report.atomic import write_atomically
+from harness.verdicts import Judgement
+
+FAILURE = "failure.json"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a folder says: the state, and what an oracle found.
+
+    `parent` is the state whose recovery was cut off, where the failure is one of recovery: base and
+    log are then those of recovery.
+    """
+
+    state: str
+    parent: str | None
+    oracle: str
+    cause: str
+    expected: str
+    found: str
+    reason: str
+    seed: int
+    campaign: str
+
+
+def save(
+    folder: Path,
+    case: Case,
+    source: Source,
+    cut: Cut,
+    state: Path,
+    said: Reproduction,
+    judgement: Judgement,
+) -> None:
+    """Write the folder.  `state` is an image of the crash state before recovery."""
+    folder.mkdir(parents=True, exist_ok=True)
+    base = source.base or case.base
+    log = case.log if source.log is None else WriteLog.read(source.log, base.stat().st_size)
+    _compress(base, folder / "base.raw.gz")
+    _compress(state, folder / "state.raw.gz")
+    write_atomically(folder / "writes.log", cut_log(log, cut.upto))
+    moved = replace(case, base=folder / "base.raw", log_path=folder / "writes.log")
+    moved.save()
+    write_atomically(folder / FAILURE, json.dumps(asdict(said), indent=1).encode())
+    write_atomically(folder / "README.md", _readme(case, cut, said, judgement).encode())
+    write_atomically(folder / "show.sh", _script(_paths(judgement)).encode())
+    (folder / "show.sh").chmod(0o755)
+
+
+def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
+    """Read a folder; the base image is unpacked into `scratch`.
+
+    Raises `UsageError` when the folder holds no failure.
+    """
+    path = folder / FAILURE
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} holds no failure of a campaign",
+            hint="give one of the folders below `failures` in a campaign's results",
+        )
+    said = Reproduction(**json.loads(path.read_text()))
+    base, log = scratch / "base.raw", scratch / "writes.log"
+    _expand(folder / "base.raw.gz", base)
+    shutil.copyfile(folder / "writes.log", log)
+    shutil.copyfile(folder / "case.json", scratch / "case.json")
+    case = load_case(scratch)
+    parent = parse(said.parent) if said.parent else None
+    source = Source(scratch, parent, base, log) if parent else Source(scratch)
+    return case, source, parse(said.state), said
+
+
+def cut_log(log: WriteLog, upto: int) -> bytes:
+    """The first `upto` entries of a log, as a log."""
+    unit = log.sector_size
+    parts = [SUPERBLOCK.pack(MAGIC, 1, upto, unit).ljust(unit, b"\0")]
+    for entry in log.entries[:upto]:
+        header = HEADER.pack(entry.sector, entry.nr_sectors, entry.flags, 0)
+        parts.append(header.ljust(unit, b"\0") + log.data(entry))
+    return b"".join(parts)
+
+
+def _compress(source: Path, target: Path) -> None:
+    with (
+        host_errors(target),
+        source.open("rb") as reader,
+        target.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as writer,
+    ):
+        shutil.copyfileobj(reader, writer, _CHUNK)
+
+
+def _expand(source: Path, target: Path) -> None:
+    """Unpack; zeros become holes again."""
+    dense = target.with_suffix(".dense")
+    with host_errors(source), gzip.open(source, "rb") as reader, dense.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, _CHUNK)
+    sparse_copy(dense, target)
+    dense.unlink()
+
+
+def _paths(judgement: Judgement) -> list[str]:
+    """The paths that the findings name."""
+    texts = [judgement.reason, *(finding.text for finding in judgement.findings)]
+    found = [match for text in texts for match in re.findall(r"(?<![\w/])/([\w./-]+)", text)]
+    return list(dict.fromkeys(path.rstrip(".") for path in found))[:8]
+
+
+def _script(paths: Sequence[str]) -> str:
+    stats = "".join(f'debugfs -R \'stat "/{path}"\' "$1" 2>&1 | head -n 12\n' for path in paths)
+    return f"""#!/bin/sh
+# Shows the state before and after recovery.  Needs e2fsprogs only; works on copies.
+set -eu
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+gunzip -c state.raw.gz > "$work/state.raw"
+cp --sparse=always "$work/state.raw" "$work/recovered.raw"
+
+look () {{
+echo "== $1: $2"
+dumpe2fs -h "$1" 2>/dev/null | grep -E 'Filesystem (features|state)|Free blocks|Journal' || true
+debugfs -R 'ls -l /' "$1" 2>&1
+{stats}}}
+
+cd "$work"
+look state.raw "as the crash left it"
+debugfs -R 'logdump -aOS' state.raw 2>&1 | head -n 40
+echo "== e2fsck -p"
+e2fsck -p recovered.raw || echo "exit code $?"
+look recovered.raw "after e2fsck -p"
+echo "== e2fsck -f -n after it"
+e2fsck -f -n recovered.raw || echo "exit code $?"
+"""
+
+
+def _readme(case: Case, cut: Cut, said: Reproduction, judgement: Judgement) -> str:
+    last = max((t.number for t in case.journal if t.begun < cut.upto), default=-1)
+    if said.parent:
+        last = max(
+            (t.number for t in case.journal if t.begun < parse(said.parent).upto), default=-1
+        )
+    ops = "\n".join(f"{n:4d}  {word}" for n, word in list(enumerate(case.words))[: last + 1][-12:])
+    findings = "\n".join(f"- {each.code}: {each.text}" for each in judgement.findings[:8])
+    versions = "\n".join(f"- {name}: {text}" for name, text in case.versions.items())
+    where = (
+        f"recovery of `{said.parent}`, cut off: `{said.state}`"
+        if said.parent
+        else (
+            f"`{said.state}`: the first {cut.upto} entries of the log"
+            + (f" without {len(cut.missing)} of its writes" if cut.missing else "")
+            + (", the last one in part" if cut.torn else "")
+        )
+    )
+    return f"""# {said.oracle} fails: {said.cause}
+
+{said.reason}
+
+- file system: {case.variant}, workload seed {case.seed}
+- state: {where}
+- expected: {said.expected}; found: {said.found}
+
+Judge it again, without a guest:
+
+    hurdle judge .
+
+Look at the damage with debugfs, without hurdle:
+
+    ./show.sh
+
+## Findings
+
+{findings}
+
+## The last operations that had begun
+
+{ops}
+
+## Versions
+
+{versions}
+"""

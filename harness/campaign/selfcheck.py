@@ -1,0 +1,108 @@
+"""Before each campaign its oracles have to tell good from bad, as those of a scenario have to.
+
+`check_model_oracles` gives each oracle of the model a tree or a log that is right and one with a
+single defect.  `check_quick_way` gives the quick way of examining states the images on which the
+slow way was checked: where the two differ, no quick verdict can be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.campaign.examine import Examiner
+from harness.crash.blocks import BLOCK, LoggedDisk, block_id
+from harness.crash.plan import Cut
+from harness.crash.writelog import WriteLog
+from harness.disk.jbd2 import journal_map
+from harness.errors import InfraError
+from harness.oracles.barrier import judge_barrier
+from harness.oracles.contents import ContentsJudge
+from harness.oracles.names import NamesJudge
+from harness.oracles.observed import FileSeen, Observed
+from harness.oracles.selfcheck import samples
+from harness.verdicts import CrashModel, Judgement, Oracle, Verdict
+from harness.workloads.model import Look, history
+from harness.workloads.scenario import Step
+
+_STEPS = (
+    Step.model_validate({"create": {"path": "a", "size": 5000}}),
+    Step.model_validate({"mkdir": "d"}),
+    Step.model_validate({"sync": {}}),
+)
+_LAST = 2  # the sync
+
+
+def check_model_oracles() -> None:
+    """Let the oracles of the model judge a good and a defective pair each.
+
+    Raises `InfraError` when one of them can't tell them apart.
+    """
+    for what, judgement, expected in _pairs():
+        if judgement.verdict is not expected:
+            raise _blind(judgement.oracle, what, expected, judgement.reason)
+
+
+def _pairs() -> Iterator[tuple[str, Judgement, Verdict]]:
+    found = history((), _STEPS)
+    words = [step.name for step in _STEPS]
+    names, contents = NamesJudge(found, words), ContentsJudge(found, words)
+    good = _good()
+    lost = replace(good, looks={k: v for k, v in good.looks.items() if k != "d"})
+    odd = replace(good, looks={**good.looks, "d": replace(good.looks["d"], mode=0)})
+    ids = (block_id(b"x" * BLOCK), block_id(b"x" * 904 + bytes(BLOCK - 904)))
+    strange = {ids[0]: b"x" * BLOCK, ids[1]: b"x" * 904 + bytes(BLOCK - 904)}
+    foreign = replace(good, files={"a": FileSeen(5000, ids)}, strange=strange)
+    yield "the last tree", names.prefix(good, _LAST), Verdict.PASS
+    yield "a tree of no moment", names.prefix(odd, _LAST), Verdict.FAIL
+    yield "all that was synced", names.durability(good, _LAST, _LAST, "posix"), Verdict.PASS
+    yield "a folder lost", names.durability(lost, _LAST, _LAST, "posix"), Verdict.FAIL
+    yield "a file's own bytes", contents.stale(good, _LAST), Verdict.PASS
+    yield "foreign bytes", contents.stale(foreign, _LAST), Verdict.FAIL
+    commits, journal = [(4, 1), (9, 2)], [1, 4, 6, 9]
+    for flushes, verdict in (([3, 5, 8, 10], Verdict.PASS), ([5, 10], Verdict.FAIL)):
+        said = judge_barrier(commits, journal, flushes, driver_flushes=True)
+        yield f"flushes at {flushes}", said, verdict
+
+
+def _good() -> Observed:
+    """The tree after the last operation."""
+    found = history((), _STEPS)
+    data = next(iter(found.versions.values()))[-1].data
+    blocks = (data[begin : begin + BLOCK].ljust(BLOCK, b"\0") for begin in (0, BLOCK))
+    looks: dict[str, Look] = dict(found.moments[-1].looks)
+    return Observed(looks, {"a": FileSeen(len(data), tuple(map(block_id, blocks)))})
+
+
+def check_quick_way(scratch: Path) -> None:
+    """Let the quick way judge the images of the scenarios' self-check.
+
+    Raises `InfraError` when its verdicts are not those that the slow way has to give.
+    """
+    with TemporaryDirectory(prefix="selfcheck-", dir=scratch) as name:
+        folder = Path(name)
+        empty = folder / "empty.log"
+        empty.write_bytes(b"")
+        for sample in samples(folder):
+            log = WriteLog.read(empty, sample.image.stat().st_size)
+            disk = LoggedDisk(sample.image, log)
+            own = folder / "own"
+            own.mkdir(exist_ok=True)
+            journal = journal_map(sample.image)
+            with Examiner(sample.image, disk, journal, frozenset(), own) as examiner:
+                seen = examiner.see(Cut(CrashModel.PREFIX, 0))
+            disk.close()
+            for said in (seen.structure, seen.boot):
+                if said.verdict is not sample.expected.get(said.oracle, said.verdict):
+                    raise _blind(
+                        said.oracle, sample.name, sample.expected[said.oracle], said.reason
+                    )
+
+
+def _blind(oracle: Oracle, what: str, expected: Verdict, reason: str) -> InfraError:
+    return InfraError(
+        f"the oracle {oracle} fails its self-check: {what} has to be {expected} ({reason})",
+        hint="nothing that it says can be trusted: this is a bug, please report it",
+    )

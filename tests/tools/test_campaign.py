@@ -1,0 +1,317 @@
+"""Campaigns without a guest: states, recovery, the tree, resuming, reproducers, planted defects."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.campaign import selfcheck as campaign_selfcheck
+from harness.campaign.case import Case, load_case
+from harness.campaign.examine import Examiner, FileBlocks
+from harness.campaign.judge import judge_log
+from harness.campaign.judge_again import judge_again
+from harness.campaign.judging import Judging, campaign_lines
+from harness.campaign.lab import Content, Lab, Source
+from harness.campaign.live import Live
+from harness.campaign.minimise import minimise
+from harness.campaign.spec import Campaign
+from harness.campaign.store import Store
+from harness.crash import writelog
+from harness.crash.blocks import BLOCK
+from harness.crash.plan import Cut, parse
+from harness.disk import ext2
+from harness.disk.tree import TreeReader
+from harness.errors import Exit, InfraError
+from harness.images.recipe import GuestOs
+from harness.oracles.names import NamesJudge
+from harness.oracles.selfcheck import debugfs
+from harness.rundir import RunDir
+from harness.verdicts import CrashModel, FindingClass, Judgement, Oracle, Verdict
+from tests.pure.write_logs import Item, flush
+from tests.tools.cases import before_and_after, campaign, case, journaled, unjournaled
+from tests.tools.images import folder_in_memory, make
+
+pytestmark = pytest.mark.tools
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with folder_in_memory() as found:
+        yield found
+
+
+@pytest.fixture
+def good(folder: Path) -> Case:
+    base, changed = before_and_after(folder, "ext3")
+    return case(folder, base, journaled(base, changed, folder))
+
+
+def run(made: Case, wanted: Campaign, out: Path, workers: int = 1) -> dict[str, str]:
+    """Judge a case; the verdicts of every state by its id, as the results have them."""
+    with (
+        RunDir(out, base=made.folder) as rundir,
+        Store(out / "results.sqlite") as store,
+        Live(Console(quiet=True)) as live,
+    ):
+        Judging(wanted, rundir, store, live, workers).judge(made)
+    return verdicts(out / "results.sqlite")
+
+
+def verdicts(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as db:
+        return dict(db.execute("SELECT id, verdicts FROM states").fetchall())
+
+
+def fails(found: dict[str, str], oracle: Oracle) -> set[str]:
+    return {name for name, text in found.items() if f'"{oracle}":"F"' in text}
+
+
+@pytest.mark.parametrize("fs", ["ext2", "ext3", "ext4"])
+@pytest.mark.parametrize("os_", list(GuestOs))
+def test_the_tree_is_what_debugfs_says(folder: Path, fs: str, os_: GuestOs) -> None:
+    big = folder / "big"
+    # Two levels of indirect blocks, and a hole in front.
+    with big.open("wb") as file:
+        file.seek(2000 * BLOCK)
+        file.write(os.urandom(30 * BLOCK + 77))
+    names = "".join(f"\nmkdir many/{n:03d}-{'x' * 100}" for n in range(40))
+    image = make(
+        folder / "a.raw",
+        fs,
+        f"write {big} big",
+        "ln big other",
+        f"symlink slow {'s' * 80}",
+        "sif home/dir mode 041777",
+        "sif home/dir uid 70000",
+        "mknod pipe p",
+        f"mkdir many{names}",
+        os=os_,
+    )
+    with FileBlocks(image) as blocks:
+        reader = TreeReader(blocks, image.stat().st_size // BLOCK)
+        tree = reader.read()
+        assert len([path for path in tree if path.startswith("many/")]) == 40
+        for stat in ext2.stat_objects(image, [path for path in tree if path]):
+            node, fields = tree[stat.path], stat.fields
+            said = {
+                "inode": str(node.inode),
+                "mode": f"{node.mode:05o}" if node.mode > 0o777 else f"{node.mode:04o}",
+                "uid": str(node.uid),
+                "gid": str(node.gid),
+                "links": str(node.links),
+                "size": str(node.size),
+                **({"target": node.target} if node.kind == "symlink" else {}),
+            }
+            assert stat.present and said == {key: fields[key] for key in said}, stat.path
+            assert fields["type"].lower() == node.kind.lower()
+        places = reader.file_blocks(tree["big"].inode)
+        data = b"".join(bytes(BLOCK) if p is None else blocks.block(p) for p in places)
+    assert data[: big.stat().st_size] == big.read_bytes()
+
+
+def test_a_damaged_tree_is_said_to_be_unreadable(folder: Path) -> None:
+    image = make(folder / "a.raw", "ext2", "sif home block[0] 999999")
+    with FileBlocks(image) as blocks, pytest.raises(Exception, match="no block 999999"):
+        TreeReader(blocks, image.stat().st_size // BLOCK).read()
+
+
+def test_every_state_of_a_good_journal_passes_and_each_content_is_checked_once(
+    good: Case, folder: Path
+) -> None:
+    wanted = campaign()
+    found = run(good, wanted, folder / "out")
+    lying = {name for name in found if name.startswith("lying")}
+    assert all("F" not in text for name, text in found.items() if name not in lying)
+    assert {name.split("-")[0].split(":")[0] for name in found} == {
+        "prefix",
+        "subset",
+        "torn",
+        "lying",
+        "recovery",
+    }
+    with Store(folder / "out" / "results.sqlite") as store:
+        lines = campaign_lines(wanted, store, ["made"])
+        assert all(line.ok for line in lines), [line for line in lines if not line.ok]
+        assert store.distinct(good.name) < len(found)
+
+
+def test_the_quick_way_says_what_the_slow_way_says(good: Case, folder: Path) -> None:
+    """On all states of a log: the verdicts, and the trees that recovery leaves."""
+    own = folder / "own"
+    own.mkdir()
+    quick = 0
+    with Lab(Source(good.folder), own) as lab:
+        examiner: Examiner = lab._examiner
+        for cut in good.plan(campaign()).cuts():
+            seen = examiner.see(cut)
+            examiner.work.go(cut)
+            slow = examiner._slowly(seen.number)
+            assert seen.structure.verdict is slow.structure.verdict
+            assert seen.boot.verdict is slow.boot.verdict
+            assert seen.tree.digest() == slow.tree.digest()
+            assert seen.replayed == slow.replayed
+            quick += seen.quick
+    assert quick > 10
+
+
+@pytest.mark.parametrize("defect", ["no flush before the commit", "no flush from then on"])
+def test_a_journal_that_does_not_flush_fails_where_writes_overtake_each_other(
+    folder: Path, defect: str
+) -> None:
+    base, changed = before_and_after(folder, "ext3")
+    items = journaled(base, changed, folder)
+    flushes = [index for index, item in enumerate(items) if item == flush()]
+    gone = flushes[2:3] if "before" in defect else flushes[1:]
+    made = case(folder, base, [item for n, item in enumerate(items) if n not in gone])
+    found = run(made, campaign(subsets=60, recovery=0, torn=0, lying=0), folder / "out")
+    assert not fails({n: t for n, t in found.items() if n.startswith("prefix")}, Oracle.STRUCTURE)
+    bad = fails(found, Oracle.STRUCTURE)
+    assert any(name.startswith("subset") for name in bad)
+    with Store(folder / "out" / "results.sqlite") as store:
+        (barrier,) = store.log_verdicts(made.name)
+    assert barrier.verdict is Verdict.FAIL
+
+
+def test_a_log_reader_that_drops_flushes_is_noticed(
+    good: Case, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good journal would look like one that never flushes: its campaign is not green."""
+    monkeypatch.setattr(writelog.Entry, "is_flush", property(lambda entry: False))
+    made = load_case(good.folder)
+    wanted = campaign(recovery=0)
+    (folder / "out").mkdir()
+    with Store(folder / "out" / "results.sqlite") as store:
+        judge_log(made, store)
+        (barrier,) = store.log_verdicts(made.name)
+    assert barrier.verdict is Verdict.FAIL
+    with Lab(Source(good.folder), folder) as lab:
+        cuts = [cut for cut in made.plan(wanted).cuts() if cut.model is CrashModel.SUBSET]
+        rows = [lab.row(cut) for cut in cuts]
+    assert any(row.failed for row in rows)
+
+
+def test_a_fault_that_never_lands_is_no_green_campaign(folder: Path) -> None:
+    base, _ = before_and_after(folder, "ext3")
+    made = case(folder, base, [flush()])
+    with pytest.raises(InfraError, match="no write of the workload"):
+        run(made, campaign(), folder / "out")
+
+
+@pytest.mark.parametrize("method", ["prefix", "durability"])
+def test_an_oracle_that_passes_all_fails_its_self_check(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    campaign_selfcheck.check_model_oracles()
+    passed = Judgement(Oracle(method), Verdict.PASS, "all is well")
+    monkeypatch.setattr(NamesJudge, method, lambda *_: passed)
+    with pytest.raises(InfraError, match=f"{method} fails its self-check"):
+        campaign_selfcheck.check_model_oracles()
+
+
+def test_a_quick_way_that_passes_all_fails_its_self_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign_selfcheck.check_quick_way(folder)
+    monkeypatch.setattr("harness.campaign.examine.HARMLESS", frozenset({*"x"}))
+    campaign_selfcheck.check_quick_way(folder)  # all goes the slow way: the same verdicts
+    monkeypatch.setattr("harness.campaign.examine.HARMLESS", frozenset(FindingClass))
+    with pytest.raises(InfraError, match="fails its self-check"):
+        campaign_selfcheck.check_quick_way(folder)
+
+
+_JUDGE = """
+import sys
+from pathlib import Path
+from tests.tools.cases import campaign
+from tests.tools.test_campaign import run
+from harness.campaign.case import load_case
+if __name__ == "__main__":
+    folder, out, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    run(load_case(folder), campaign(torn=160), out, workers)
+"""
+
+
+def test_a_campaign_that_was_killed_goes_on_and_ends_as_any_other(good: Case, folder: Path) -> None:
+    whole = run(good, campaign(torn=160), folder / "whole", workers=1)
+    out = folder / "killed"
+    script = folder / "judge_it.py"
+    script.write_text(_JUDGE)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    argv = [sys.executable, str(script), str(good.folder), str(out), "2"]
+    process = subprocess.Popen(argv, env=environment, start_new_session=True)
+    results, deadline = out / "results.sqlite", time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
+        if results.exists() and _count(results) > 20:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = verdicts(results)
+    assert 0 < len(before) < len(whole)
+    contents = _contents(results)
+    assert run(good, campaign(torn=160), out, workers=2) == whole
+    assert contents <= _contents(results)  # what was examined was not examined again
+
+
+def _count(path: Path) -> int:
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            return int(db.execute("SELECT count(*) FROM states").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def _contents(path: Path) -> set[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return set(db.execute("SELECT * FROM contents").fetchall())
+
+
+def test_a_failure_is_saved_small_and_judged_again_without_the_run(folder: Path) -> None:
+    base, changed = before_and_after(folder, "ext2")
+    for image in (base, changed):
+        debugfs(image, "ssv state 0")
+    noise = [Item(4000 * 8 + 8 * n, bytes([n]) * BLOCK) for n in range(1, 6)]
+    made = case(folder, base, [*noise, *unjournaled(base, changed), *noise], synced=False)
+    found = run(made, campaign(recovery=0), folder / "out")
+    assert fails(found, Oracle.STRUCTURE)
+    saved = sorted((folder / "out" / "failures").iterdir())
+    assert saved
+    (base.parent / "base.raw").unlink()  # nothing of the run is needed
+    for each in saved:
+        assert judge_again(each, folder / "state.raw") is Exit.UNEXPECTED
+        shown = subprocess.run([each / "show.sh"], capture_output=True, text=True, check=True)
+        assert "after e2fsck -p" in shown.stdout
+        assert "hurdle judge" in (each / "README.md").read_text()
+
+
+def test_minimising_keeps_the_cause_and_drops_the_rest() -> None:
+    tried = []
+
+    def needs(cut: Cut) -> bool:
+        tried.append(cut)
+        return {7, 11} <= cut.missing and cut.upto >= 20
+
+    first = Cut(CrashModel.SUBSET, 40, frozenset(range(3, 30)))
+    smallest = minimise(first, 40, needs)
+    assert smallest == Cut(CrashModel.SUBSET, 20, frozenset({7, 11}))
+    assert len(tried) < 60
+    whole = minimise(first, 40, lambda cut: cut.upto >= 5)
+    assert whole == Cut(CrashModel.PREFIX, 5)
+
+
+def test_a_saved_state_is_the_one_that_its_name_says(good: Case, folder: Path) -> None:
+    cut = parse("subset-00004-without-2")
+    with Lab(Source(good.folder), folder) as lab:
+        row = lab.row(cut)
+        again = lab.examine(Content(row.number, (cut,)))
+    assert again.rows[0] == row
