@@ -7,9 +7,15 @@
 #ifndef JOURNAL_H
 #define JOURNAL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* A log that has to be replayed first.  The Hurd lacks this error.  */
+#ifndef EUCLEAN
+# define EUCLEAN EFTYPE
+#endif
 
 /* What the caller must know before it uses a function of this file.
 

@@ -1,0 +1,103 @@
+/* The journal in ext2fs: what its rooms share.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#ifndef JOURNAL_GLUE_H
+#define JOURNAL_GLUE_H
+
+#include <stdbool.h>
+
+#include "ext2fs.h"
+#include "journal.h"
+#include "../libdiskfs/diskfs-journal.h"
+
+/* Locks, in this order:
+
+     operation (journal_start)
+     locks of libdiskfs: directory, node, node cache
+     alloc_lock of a node
+     orphan_lock
+     global_lock
+     inode_lock (journal-node.c)
+     locks of the disk cache
+     the lock of the journal
+
+   An operation is never started, and nothing waits for a commit, under any
+   of the others.  */
+
+/* The journal, or null where there is none or the file system is not
+   writable.  */
+extern struct journal *ext2_journal;
+extern struct journal_limits ext2_journal_limits;
+extern struct journal_settings ext2_journal_settings;
+extern const struct journal_ops ext2_journal_ops;
+
+/* What --journal-settings said.  */
+extern char *ext2_journal_preset;
+/* Compare what a pager returns and the journal does not know with the
+   disk.  */
+extern bool ext2_journal_check;
+
+/* journal-handle.c */
+
+/* As diskfs_journal_start, with what it may change: CREDITS blocks, and
+   REVOKES freed blocks of metadata.  */
+error_t ext2_journal_begin (unsigned credits, unsigned revokes);
+error_t ext2_journal_end (error_t err);
+/* A change cannot be kept in the journal: give up.  */
+void ext2_journal_fail (error_t err, const char *what);
+void ext2_journal_access_block (block_t block);
+void ext2_journal_dirty_block (block_t block);
+/* More credits for the current operation.  */
+error_t ext2_journal_extend (unsigned credits, unsigned revokes);
+
+/* journal-alloc.c */
+
+/* Freed blocks that wait for a commit, or for the reaper, may be all that
+   is free: have them.  Without an operation.  */
+void ext2_journal_make_room (unsigned long blocks);
+/* TID is on disk.  */
+void ext2_journal_blocks_committed (journal_tid_t tid);
+error_t ext2_journal_free_run (block_t block, unsigned long count,
+			       bool metadata);
+
+/* journal-trunc.c */
+
+/* What it takes to free the blocks of NP from END on.  */
+void ext2_journal_trunc_cost (struct node *np, unsigned *credits,
+			      unsigned *revokes);
+
+/* journal-mount.c */
+
+/* The superblock says that the log is in use.  */
+error_t ext2_journal_in_use (void);
+
+/* journal-node.c */
+
+void ext2_journal_load_orphans (void);
+
+/* journal-reap.c */
+
+error_t ext2_journal_reaper_start (void);
+void ext2_journal_reap_wait (void);
+bool ext2_journal_reap_pending (void);
+/* The thread that frees nodes.  */
+bool ext2_journal_reaping (void);
+
+/* journal-pager.c */
+
+void ext2_journal_ordered_committed (journal_tid_t tid);
+int ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
+				uint64_t count);
+struct pager *ext2_journal_pager_of (struct node *np);
+
+/* inode.c, made known.  */
+struct ext2_inode *ext2_write_node (struct node *np);
+
+/* pager.c */
+extern struct port_bucket *file_pager_bucket;
+error_t ext2_unlock_page (struct user_pager_info *pager, vm_offset_t page);
+
+#endif

@@ -1,0 +1,321 @@
+/* The journal in ext2fs: mount, remount, halt.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <stdlib.h>
+#include <string.h>
+#include <hurd/store.h>
+
+#include "journal-glue.h"
+#include "journal-log.h"
+
+struct journal *ext2_journal;
+struct journal_limits ext2_journal_limits;
+struct journal_settings ext2_journal_settings;
+
+/* The journal of a file system that is read-only now.  A pager may just be
+   asking it, so it is freed when the next one is opened.  */
+static struct journal *parked;
+
+static struct ext2_journal_log the_log;
+
+/* EXT3_FEATURE_INCOMPAT_RECOVER is on disk: e2fsck and Linux replay the log
+   before they look at anything.  It is on before the log is in use and off
+   after the log is empty, and never changed through the log.  */
+static _Atomic bool in_use;
+static pthread_mutex_t in_use_lock = PTHREAD_MUTEX_INITIALIZER;
+
+#define EXT2_STATE_ERROR 2	/* s_state: errors were seen.  */
+
+static bool
+has_journal (void)
+{
+  return EXT2_HAS_COMPAT_FEATURE (sblock, EXT3_FEATURE_COMPAT_HAS_JOURNAL);
+}
+
+static bool
+needs_recovery (void)
+{
+  return EXT2_HAS_INCOMPAT_FEATURE (sblock, EXT3_FEATURE_INCOMPAT_RECOVER);
+}
+
+uint32_t
+ext2_journal_unsupported (uint32_t features)
+{
+  return has_journal () ? features & ~EXT3_FEATURE_INCOMPAT_RECOVER
+    : features;
+}
+
+/* Write the superblock past the journal, which has no block of it to
+   write.  */
+static error_t
+write_super (void)
+{
+  size_t size = round_page (SBLOCK_SIZE), written = 0;
+  void *buf = mmap (0, size, PROT_READ | PROT_WRITE, MAP_ANON, 0, 0);
+  error_t err;
+
+  if (buf == MAP_FAILED)
+    return ENOMEM;
+  memcpy (buf, sblock, SBLOCK_SIZE);
+  err = store_write (store, SBLOCK_OFFS >> store->log2_block_size, buf,
+		     SBLOCK_SIZE, &written);
+  munmap (buf, size);
+  if (! err && written != SBLOCK_SIZE)
+    err = EIO;
+  return err ? err : ext2_journal_ops.flush (NULL);
+}
+
+static error_t
+set_recover (bool on)
+{
+  if (on)
+    EXT2_SET_INCOMPAT_FEATURE (sblock, EXT3_FEATURE_INCOMPAT_RECOVER);
+  else
+    EXT2_CLEAR_INCOMPAT_FEATURE (sblock, EXT3_FEATURE_INCOMPAT_RECOVER);
+  return write_super ();
+}
+
+error_t
+ext2_journal_in_use (void)
+{
+  error_t err = 0;
+
+  if (in_use)
+    return 0;
+  pthread_mutex_lock (&in_use_lock);
+  if (! in_use)
+    {
+      err = set_recover (true);
+      if (! err)
+	in_use = true;
+    }
+  pthread_mutex_unlock (&in_use_lock);
+  return err;
+}
+
+/* All is on disk and at home, and the log is empty.  No operation runs.  */
+static error_t
+quiesce (void)
+{
+  error_t err;
+
+  ext2_journal_reap_wait ();
+  pthread_mutex_lock (&in_use_lock);
+  err = journal_quiesce (ext2_journal);
+  if (! err && in_use)
+    {
+      in_use = false;
+      err = set_recover (false);
+    }
+  pthread_mutex_unlock (&in_use_lock);
+  if (err)
+    ext2_warning ("%s: the journal stays in use: %s", diskfs_disk_name,
+		  strerror (err));
+  return err;
+}
+
+int
+ext2_journal_hypermetadata (int wait, int clean, error_t *err)
+{
+  *err = 0;
+  if (! ext2_journal)
+    return 0;
+  if (journal_error (ext2_journal))
+    *err = EROFS;
+  else if (clean)
+    quiesce ();
+  return 1;
+}
+
+/* The settings that --journal-settings names.  */
+static error_t
+read_settings (struct journal_settings *set)
+{
+  char *text = strdupa (ext2_journal_preset ?: "hurdle"), *word, *save;
+  error_t err = journal_preset (set, "hurdle");
+
+  for (word = strtok_r (text, ",", &save); word && ! err;
+       word = strtok_r (NULL, ",", &save))
+    {
+      struct journal_settings preset;
+
+      if (journal_preset (&preset, word) == 0)
+	*set = preset;
+      else
+	err = journal_setting (set, word);
+    }
+  return err;
+}
+
+static void
+fill_params (struct journal_params *params)
+{
+  memset (params, 0, sizeof *params);
+  params->ops = &ext2_journal_ops;
+  params->block_size = block_size;
+  params->fs_blocks = le32toh (sblock->s_blocks_count);
+  params->log = the_log.extents;
+  params->log_extents = the_log.count;
+  params->settings = ext2_journal_settings;
+}
+
+/* After a replay the superblock is another.  */
+static error_t
+after_replay (const struct journal_recovery *r)
+{
+  size_t read = 0;
+  error_t err;
+
+  munmap (sblock, SBLOCK_SIZE);
+  sblock = NULL;
+  err = store_read (store, SBLOCK_OFFS >> store->log2_block_size,
+		    SBLOCK_SIZE, (void **) &sblock, &read);
+  if (err || read != SBLOCK_SIZE)
+    ext2_panic ("cannot read the superblock after a replay");
+  if (r->log_errno || r->corrupt)
+    sblock->s_state |= htole16 (EXT2_STATE_ERROR);
+  return set_recover (false);
+}
+
+static error_t
+replay (void)
+{
+  struct journal_params params;
+  struct journal_recovery r;
+  error_t err;
+
+  fill_params (&params);
+  err = journal_inspect (&params, &r);
+  if (err)
+    return err;
+  if (! needs_recovery ())
+    /* A log that is in use, and nobody says that it is to be replayed: it
+       may be older than the file system.  */
+    return r.was_dirty ? EUCLEAN : 0;
+  if (r.log_errno)
+    {
+      /* Before recovery forgets it.  */
+      sblock->s_state |= htole16 (EXT2_STATE_ERROR);
+      err = write_super ();
+    }
+  if (! err)
+    err = journal_recover (&params, &r);
+  if (! err)
+    err = ext2_journal_ops.flush (NULL);
+  if (! err)
+    err = after_replay (&r);
+  if (! err)
+    ext2_warning ("%s: recovered %u transaction%s, %u blocks%s%s",
+		  diskfs_disk_name, r.transactions,
+		  r.transactions == 1 ? "" : "s", r.blocks,
+		  r.corrupt ? "; THE LOG IS DAMAGED, PLEASE fsck" : "",
+		  r.log_errno ? "; it had given up" : "");
+  return err;
+}
+
+/* What keeps the file system from being written to.  */
+static void
+refuse (error_t err, const char *what)
+{
+  ext2_warning ("%s: %s: %s; mounted read-only, run e2fsck -f",
+		diskfs_disk_name, what, strerror (err));
+  diskfs_readonly = 1;
+}
+
+void
+ext2_journal_recover (void)
+{
+  error_t err;
+
+  if (! has_journal ())
+    return;
+  err = ext2_journal_find_log (&the_log);
+  if (err)
+    {
+      refuse (err, "the journal cannot be used");
+      return;
+    }
+  if (store->flags & STORE_HARD_READONLY)
+    {
+      if (needs_recovery ())
+	refuse (EROFS, "the journal cannot be replayed");
+      return;
+    }
+  /* A disk that is mounted read-only has to be sound, too.  */
+  store_clear_flags (store, STORE_READONLY);
+  err = replay ();
+  if (diskfs_readonly)
+    store_set_flags (store, STORE_READONLY);
+  if (err)
+    refuse (err, "the journal cannot be replayed");
+}
+
+static error_t
+open_journal (void)
+{
+  struct journal_params params;
+  struct journal *j;
+  error_t err = read_settings (&ext2_journal_settings);
+
+  if (err)
+    return err;
+  if (parked)
+    {
+      journal_close (parked);
+      parked = NULL;
+    }
+  if (needs_recovery ())
+    err = EUCLEAN;		/* A replay was tried, and failed.  */
+  fill_params (&params);
+  if (! err)
+    err = journal_open (&params, &j);
+  if (err)
+    return err;
+  journal_get_limits (j, &ext2_journal_limits);
+  ext2_journal_blocks_committed (0);
+  in_use = false;
+  ext2_journal = j;
+  return ext2_journal_reaper_start ();
+}
+
+static error_t
+start (void)
+{
+  error_t err = open_journal ();
+
+  if (err)
+    refuse (err, "the journal cannot be opened");
+  else
+    ext2_journal_load_orphans ();
+  return err;
+}
+
+void
+ext2_journal_mount (void)
+{
+  if (has_journal () && ! diskfs_readonly)
+    start ();
+}
+
+void
+ext2_journal_readonly_changed (int readonly)
+{
+  if (! has_journal ())
+    return;
+  if (! readonly)
+    {
+      if (start ())
+	{
+	  store_set_flags (store, STORE_READONLY);
+	  mprotect (disk_cache, disk_cache_size, PROT_READ);
+	}
+    }
+  else if (ext2_journal)
+    {
+      parked = ext2_journal;
+      ext2_journal = NULL;
+    }
+}

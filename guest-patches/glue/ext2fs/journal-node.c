@@ -1,0 +1,298 @@
+/* The journal in ext2fs: inodes, and the list of those that are to go.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal-glue.h"
+
+/* An inode that has lost its last name and is still in use is on a list that
+   begins in the superblock and goes on in the field i_dtime of each: after a
+   crash its blocks are freed.  Linux and e2fsck know the list.  It is kept
+   here in memory as well, newest first, as on disk.  */
+
+struct orphan
+{
+  ino_t inum;
+  struct orphan *next;
+};
+
+static struct orphan *orphans;
+static pthread_mutex_t orphan_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Taken where block pointers go from a node to its inode: a fault does that
+   too, and does not lock the node.  */
+static pthread_mutex_t inode_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Where the number of the one behind INUM is, or null.  */
+static struct orphan **
+find_orphan (ino_t inum, struct orphan **before)
+{
+  struct orphan **p;
+
+  *before = NULL;
+  for (p = &orphans; *p && (*p)->inum != inum; p = &(*p)->next)
+    *before = *p;
+  return *p ? p : NULL;
+}
+
+static uint32_t
+next_of (const struct orphan *o)
+{
+  return htole32 (o->next ? o->next->inum : 0);
+}
+
+static void
+set_head (void)
+{
+  sblock->s_last_orphan = htole32 (orphans ? orphans->inum : 0);
+  sblock_dirty = 1;
+  ext2_journal_super ();
+}
+
+/* Enter INUM, whose inode the caller writes.  */
+static struct orphan *
+add_orphan (ino_t inum)
+{
+  struct orphan *o = malloc (sizeof *o);
+
+  if (! o)
+    {
+      ext2_journal_fail (ENOMEM, "no memory for the list of orphans");
+      return NULL;
+    }
+  o->inum = inum;
+  o->next = orphans;
+  orphans = o;
+  set_head ();
+  return o;
+}
+
+static void
+remove_orphan (struct orphan **p, struct orphan *before)
+{
+  struct orphan *o = *p;
+
+  *p = o->next;
+  if (before)
+    {
+      struct ext2_inode *di = dino_ref (before->inum);
+
+      ext2_journal_access (di);
+      di->i_dtime = next_of (before);
+      record_global_poke (di);
+    }
+  else
+    set_head ();
+  free (o);
+}
+
+/* NP's inode DI was just written: have it on the list if, and only if, it is
+   to be freed.  */
+static void
+place_orphan (struct node *np, struct ext2_inode *di)
+{
+  bool wanted = np->dn_stat.st_nlink == 0 && np->dn_stat.st_mode != 0;
+  struct orphan *before, **p, *o;
+
+  pthread_mutex_lock (&orphan_lock);
+  p = find_orphan (np->cache_id, &before);
+  o = p ? *p : NULL;
+  if (wanted && ! o)
+    o = add_orphan (np->cache_id);
+  else if (! wanted && o)
+    {
+      remove_orphan (p, before);
+      o = NULL;
+    }
+  if (o)
+    di->i_dtime = next_of (o);
+  pthread_mutex_unlock (&orphan_lock);
+}
+
+void
+ext2_journal_copy_blocks (struct node *np, struct ext2_inode *di)
+{
+  struct disknode *dn = diskfs_node_disknode (np);
+
+  if (! ext2_journal || S_ISCHR (np->dn_stat.st_mode)
+      || S_ISBLK (np->dn_stat.st_mode))
+    return;
+  pthread_mutex_lock (&inode_lock);
+  di->i_blocks = htole32 (np->dn_stat.st_blocks);
+  memcpy (di->i_block, dn->info.i_data, sizeof di->i_block);
+  pthread_mutex_unlock (&inode_lock);
+}
+
+int
+ext2_journal_update_node (struct node *np, int wait)
+{
+  struct journal_handle *h;
+  struct ext2_inode *di;
+
+  if (! ext2_journal)
+    return 0;
+  h = journal_current ();
+  /* Without an operation, as when a read has set the time of access, the
+     node stays as it is, to be written by the next sync or operation.  */
+  if (! h || diskfs_readonly)
+    return 1;
+  di = ext2_write_node (np);
+  if (di)
+    {
+      place_orphan (np, di);
+      record_global_poke (di);
+    }
+  if (wait)
+    journal_set_sync (h);
+  return 1;
+}
+
+/* Nodes that update_nodes has yet to write.  */
+struct pending
+{
+  struct node **nodes;
+  size_t count, room;
+};
+
+static __thread struct pending *collecting;
+
+/* Called with NP locked.  No operation may start then.  */
+static error_t
+collect (struct node *np)
+{
+  struct pending *p = collecting;
+
+  if (! (np->dn_stat_dirty || np->dn_set_ctime || np->dn_set_atime
+	 || np->dn_set_mtime))
+    return 0;
+  if (p->count == p->room)
+    {
+      size_t room = p->room ? 2 * p->room : 64;
+      struct node **more = realloc (p->nodes, room * sizeof *more);
+
+      if (! more)
+	return ENOMEM;		/* The next sync takes the others.  */
+      p->nodes = more;
+      p->room = room;
+    }
+  diskfs_nref (np);
+  p->nodes[p->count++] = np;
+  return 0;
+}
+
+/* How many nodes are written in one operation.  */
+#define BATCH 16
+
+int
+ext2_journal_update_nodes (void)
+{
+  struct pending p = { 0 };
+  size_t i, j;
+
+  if (! ext2_journal)
+    return 0;
+  collecting = &p;
+  diskfs_node_iterate (collect);
+  collecting = NULL;
+  for (i = 0; i < p.count; i += BATCH)
+    {
+      size_t end = i + BATCH < p.count ? i + BATCH : p.count;
+      /* Inode, and superblock and neighbour of an orphan.  */
+      error_t err = ext2_journal_begin (3 * BATCH, 0);
+
+      for (j = i; j < end && ! err; j++)
+	{
+	  pthread_mutex_lock (&p.nodes[j]->lock);
+	  diskfs_node_update (p.nodes[j], 0);
+	  pthread_mutex_unlock (&p.nodes[j]->lock);
+	}
+      if (! err)
+	ext2_journal_end (0);
+      for (j = i; j < end; j++)
+	diskfs_nrele (p.nodes[j]);
+    }
+  free (p.nodes);
+  return 1;
+}
+
+/* Read the list from disk.  Returns how many are on it.  */
+static size_t
+read_orphans (void)
+{
+  uint32_t inum = le32toh (sblock->s_last_orphan);
+  uint32_t most = le32toh (sblock->s_inodes_count);
+  struct orphan **end = &orphans;
+  size_t count = 0;
+
+  while (inum != 0)
+    {
+      struct ext2_inode *di;
+      struct orphan *o;
+
+      if (inum > most || inum < EXT2_FIRST_INO (sblock) || count > most
+	  || ! (o = malloc (sizeof *o)))
+	{
+	  ext2_warning ("bad list of orphans at inode %u; run e2fsck", inum);
+	  break;
+	}
+      o->inum = inum;
+      o->next = NULL;
+      *end = o;
+      end = &o->next;
+      count++;
+      di = dino_ref (inum);
+      inum = le32toh (di->i_dtime);
+      dino_deref (di);
+    }
+  return count;
+}
+
+/* What a crash left unfinished.  Nodes without a name are freed by whoever
+   drops them last, which is this function.  One with a name, as Linux
+   leaves it, was being cut.  */
+void
+ext2_journal_load_orphans (void)
+{
+  size_t count = read_orphans (), i;
+  ino_t *inums = malloc ((count + 1) * sizeof *inums);
+  struct orphan *o;
+
+  if (! inums)
+    return;
+  for (o = orphans, i = 0; o; o = o->next)
+    inums[i++] = o->inum;
+  for (i = 0; i < count; i++)
+    {
+      struct node *np;
+      unsigned credits, revokes;
+
+      if (diskfs_cached_lookup (inums[i], &np))
+	continue;
+      if (np->dn_stat.st_nlink == 0)
+	{
+	  diskfs_nput (np);
+	  continue;
+	}
+      pthread_mutex_unlock (&np->lock);
+      ext2_journal_trunc_cost (np, &credits, &revokes);
+      if (! ext2_journal_begin (credits + 8, revokes))
+	{
+	  pthread_mutex_lock (&np->lock);
+	  ext2_journal_trunc (np, boffs_block
+			      (round_block (np->dn_stat.st_size)));
+	  np->dn_set_ctime = 1;
+	  diskfs_node_update (np, 0);
+	  pthread_mutex_unlock (&np->lock);
+	  ext2_journal_end (0);
+	}
+      diskfs_nrele (np);
+    }
+  if (count)
+    ext2_warning ("%s: %zu unlinked or half-cut file%s finished",
+		  diskfs_disk_name, count, count > 1 ? "s" : "");
+  free (inums);
+}

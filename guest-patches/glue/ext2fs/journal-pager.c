@@ -1,0 +1,341 @@
+/* The journal in ext2fs: pages.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <stdlib.h>
+#include <string.h>
+#include <hurd/store.h>
+
+#include "journal-glue.h"
+
+/* The kernel takes pages away and asks for them when it likes.  Metadata is
+   never written home by a pager: all of it goes through the journal.  The
+   threads here serve faults that others wait for, so they wait for no
+   commit.  */
+
+/* A page of its own with what the journal has for BLOCK.  */
+static bool
+read_page (block_t block, void **buf, size_t *len)
+{
+  void *page = mmap (0, vm_page_size, PROT_READ | PROT_WRITE, MAP_ANON, 0, 0);
+
+  if (page == MAP_FAILED)
+    return false;
+  if (! journal_read (ext2_journal, block, page))
+    {
+      munmap (page, vm_page_size);
+      return false;
+    }
+  *buf = page;
+  *len = vm_page_size;
+  return true;
+}
+
+error_t
+ext2_journal_read_global (off_t offset, size_t amount, void **buf,
+			  size_t *len)
+{
+  if (ext2_journal && read_page (offset >> log2_block_size, buf, len))
+    {
+      *len = amount;
+      return 0;
+    }
+  return store_read (store, offset >> store->log2_block_size, amount, buf,
+		     len);
+}
+
+/* Nobody told the journal of BLOCK, so the disk has the same, or a change
+   was not announced: that is looked for on demand.  */
+static void
+check_unknown (block_t block, const void *data)
+{
+  void *buf = NULL;
+  size_t len = 0;
+
+  if (! ext2_journal_check
+      || store_read (store, (store_offset_t) block
+		     << log2_dev_blocks_per_fs_block, block_size, &buf, &len))
+    return;
+  if (len == block_size && memcmp (buf, data, block_size) != 0
+      && block != boffs_block (SBLOCK_OFFS))
+    ext2_warning ("journal: block %u came back with a change that is in no"
+		  " transaction", block);
+  munmap (buf, len);
+}
+
+static void
+page_returned (block_t block, const void *data)
+{
+  if (! journal_writeback (ext2_journal, block, data))
+    check_unknown (block, data);
+}
+
+error_t
+ext2_journal_write_global (off_t offset, void *buf, size_t amount,
+			   size_t *written)
+{
+  if (! ext2_journal)
+    return store_write (store, offset >> store->log2_block_size, buf, amount,
+			written);
+  page_returned (offset >> log2_block_size, buf);
+  *written = amount;
+  return 0;
+}
+
+error_t
+ext2_journal_read_file (struct node *np, off_t dev_block, size_t amount,
+			void **buf, size_t *len)
+{
+  if (ext2_journal && S_ISDIR (np->dn_stat.st_mode) && amount == block_size
+      && read_page (dev_block >> log2_dev_blocks_per_fs_block, buf, len))
+    return 0;
+  return store_read (store, dev_block, amount, buf, len);
+}
+
+int
+ext2_journal_page_by_page (struct node *np)
+{
+  return ext2_journal && (S_ISDIR (np->dn_stat.st_mode)
+			  || diskfs_node_disknode (np)->journal.cutting);
+}
+
+int
+ext2_journal_write_file (struct node *np, vm_offset_t offset, void *buf,
+			 error_t *err)
+{
+  struct disknode *dn = diskfs_node_disknode (np);
+  block_t block;
+
+  *err = 0;
+  if (! ext2_journal)
+    return 0;
+  /* The page goes away, and may have been let in without a block.  */
+  if (dn->journal.cutting && offset >= dn->journal.cut)
+    return 1;
+  if (! S_ISDIR (np->dn_stat.st_mode))
+    return 0;
+  pthread_rwlock_rdlock (&dn->alloc_lock);
+  if (offset < np->allocsize
+      && ! ext2_getblk (np, offset >> log2_block_size, 0, &block))
+    page_returned (block, buf);
+  pthread_rwlock_unlock (&dn->alloc_lock);
+  return 1;
+}
+
+struct pager *
+ext2_journal_pager_of (struct node *np)
+{
+  struct pager *pager;
+
+  pthread_spin_lock (&node_to_page_lock);
+  pager = diskfs_node_disknode (np)->pager;
+  if (pager)
+    ports_port_ref (pager);
+  pthread_spin_unlock (&node_to_page_lock);
+  return pager;
+}
+
+/* Data that has to be down before a commit is known by its pager, which is
+   kept until then.  A pager that has ended has returned its pages.  */
+struct ordered
+{
+  struct pager *pager;
+  journal_tid_t tid;
+  struct ordered *next;
+};
+
+static struct ordered *ordered;
+static pthread_mutex_t ordered_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* How far back is looked for a pager that was kept before: a few files grow
+   at a time.  */
+#define LOOK_BACK 16
+
+static error_t
+keep_pager (struct pager *pager, journal_tid_t tid)
+{
+  struct ordered *o;
+  error_t err = 0;
+  int i;
+
+  pthread_mutex_lock (&ordered_lock);
+  for (o = ordered, i = 0; o && i < LOOK_BACK; o = o->next, i++)
+    if (o->pager == pager && o->tid == tid)
+      break;
+  if (! o || i == LOOK_BACK)
+    {
+      o = malloc (sizeof *o);
+      if (o)
+	{
+	  ports_port_ref (pager);
+	  o->pager = pager;
+	  o->tid = tid;
+	  o->next = ordered;
+	  ordered = o;
+	}
+      else
+	err = ENOMEM;
+    }
+  pthread_mutex_unlock (&ordered_lock);
+  return err;
+}
+
+void
+ext2_journal_ordered_committed (journal_tid_t tid)
+{
+  struct ordered *gone = NULL, **p, *o;
+
+  pthread_mutex_lock (&ordered_lock);
+  for (p = &ordered; (o = *p) != NULL;)
+    if ((int32_t) (tid - o->tid) >= 0)
+      {
+	*p = o->next;
+	o->next = gone;
+	gone = o;
+      }
+    else
+      p = &o->next;
+  pthread_mutex_unlock (&ordered_lock);
+
+  while ((o = gone) != NULL)
+    {
+      gone = o->next;
+      ports_port_deref (o->pager);
+      free (o);
+    }
+}
+
+int
+ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
+			    uint64_t count)
+{
+  pager_sync_some ((struct pager *) (uintptr_t) object,
+		   first << log2_block_size, count << log2_block_size, 1);
+  return 0;
+}
+
+/* A fault may allocate a block and as many as three indirect ones, each in
+   another group; and the inode.  */
+#define FAULT_CREDITS 14
+
+static pthread_mutex_t writer_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t writer_idle = PTHREAD_COND_INITIALIZER;
+
+void
+diskfs_journal_copying (struct node *np, int copying)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+
+  if (! ext2_journal)
+    return;
+  pthread_mutex_lock (&writer_lock);
+  jn->writer = copying ? journal_current () : NULL;
+  /* Others may have faulted on the same file and use this handle.  */
+  while (! copying && jn->faults > 0)
+    pthread_cond_wait (&writer_idle, &writer_lock);
+  pthread_mutex_unlock (&writer_lock);
+}
+
+/* Start a handle for a fault on NP.  *PARENT says whether it is that of the
+   operation which writes to NP.  */
+static error_t
+fault_start (struct node *np, struct journal_handle **h, bool *parent)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  error_t err = EAGAIN;
+
+  pthread_mutex_lock (&writer_lock);
+  *parent = jn->writer != NULL;
+  if (*parent)
+    {
+      jn->faults++;
+      err = journal_start_worker (ext2_journal, jn->writer, FAULT_CREDITS, 0,
+				  h);
+    }
+  if (*parent && err)
+    {
+      if (--jn->faults == 0)
+	pthread_cond_broadcast (&writer_idle);
+      *parent = false;
+    }
+  pthread_mutex_unlock (&writer_lock);
+  if (err == EAGAIN)
+    {
+      err = journal_start_worker (ext2_journal, NULL, FAULT_CREDITS, 0, h);
+      if (! err && (err = ext2_journal_in_use ()) != 0)
+	journal_stop (*h);
+    }
+  return err;
+}
+
+static error_t
+fault_stop (struct node *np, struct journal_handle *h, bool parent)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  error_t err = journal_stop (h);
+
+  if (parent)
+    {
+      pthread_mutex_lock (&writer_lock);
+      if (--jn->faults == 0)
+	pthread_cond_broadcast (&writer_idle);
+      pthread_mutex_unlock (&writer_lock);
+    }
+  return err;
+}
+
+/* The fault may have given NP blocks: its inode says so in the same
+   transaction.  Its other fields belong to whoever has NP locked.  */
+static void
+write_blocks (struct node *np)
+{
+  struct ext2_inode *di = dino_ref (np->cache_id);
+
+  if (le32toh (di->i_blocks) == np->dn_stat.st_blocks
+      && memcmp (di->i_block, diskfs_node_disknode (np)->info.i_data,
+		 sizeof di->i_block) == 0)
+    {
+      dino_deref (di);
+      return;
+    }
+  ext2_journal_access (di);
+  ext2_journal_copy_blocks (np, di);
+  record_global_poke (di);
+}
+
+error_t
+ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
+{
+  struct node *np = upi->node;
+  struct journal_handle *h;
+  struct pager *pager;
+  bool parent;
+  error_t err, stop;
+
+  if (upi->type == DISK || ! ext2_journal)
+    return ext2_unlock_page (upi, page);
+  if (diskfs_node_disknode (np)->journal.cutting
+      && page >= diskfs_node_disknode (np)->journal.cut)
+    return 0;
+  if (diskfs_readonly)
+    return EROFS;
+
+  err = fault_start (np, &h, &parent);
+  if (err)
+    return err;
+  err = ext2_unlock_page (upi, page);
+  if (! S_ISDIR (np->dn_stat.st_mode))
+    {
+      write_blocks (np);
+      pager = ext2_journal_pager_of (np);
+      if (! err && pager)
+	err = keep_pager (pager, journal_handle_tid (h))
+	  ?: journal_order (h, (uintptr_t) pager, page >> log2_block_size, 1);
+      if (pager)
+	ports_port_deref (pager);
+    }
+  stop = fault_stop (np, h, parent);
+  return err ? err : stop;
+}

@@ -1,0 +1,170 @@
+/* The journal in ext2fs: nodes without a name are freed.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <stdlib.h>
+
+#include "journal-glue.h"
+
+/* A node's last reference may go away anywhere: under the lock of a
+   directory, in a thread of a pager or one that serves dead names, inside of
+   an operation or outside.  To free its blocks is an operation of its own,
+   of any size.  So whoever drops the node hands it over to the one thread
+   here.  The inode is on the list of orphans by then, so a crash in between
+   loses nothing.  */
+
+struct item
+{
+  struct node *np;
+  struct item *next;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static struct item *first, **last = &first;
+static bool busy, started;
+
+static __thread bool reaping;
+
+bool
+ext2_journal_reaping (void)
+{
+  return reaping;
+}
+
+int
+diskfs_journal_defer_drop (struct node *np)
+{
+  struct item *item;
+
+  if (! ext2_journal || reaping || np->dn_stat.st_nlink != 0
+      || diskfs_readonly || ! started)
+    return 0;
+  item = malloc (sizeof *item);
+  /* Without memory the node stays an orphan until the next mount.  */
+  if (item)
+    {
+      item->np = np;
+      item->next = NULL;
+    }
+  refcounts_unsafe_ref (&np->refcounts, NULL);
+  pthread_mutex_unlock (&np->lock);
+
+  if (item)
+    {
+      pthread_mutex_lock (&lock);
+      *last = item;
+      last = &item->next;
+      pthread_cond_broadcast (&changed);
+      pthread_mutex_unlock (&lock);
+    }
+  return 1;
+}
+
+/* What is freed at the end of a node: its inode, xattr and translator
+   blocks, bitmaps and descriptors of these, the superblock, the neighbour on
+   the list.  */
+#define DROP_CREDITS 24
+
+/* Cut NP until one operation can do the rest.  */
+static void
+shorten (struct node *np)
+{
+  for (;;)
+    {
+      unsigned credits, revokes;
+      off_t size = np->allocsize;
+      off_t step = (off_t) 1 << (log2_block_size + 13);
+
+      ext2_journal_trunc_cost (np, &credits, &revokes);
+      if (credits + DROP_CREDITS <= ext2_journal_limits.max_handle
+	  && revokes <= ext2_journal_limits.max_handle * 64)
+	return;
+      if (size <= step)
+	return;
+      if (ext2_journal_begin (ext2_journal_limits.max_handle, 10000))
+	return;
+      pthread_mutex_lock (&np->lock);
+      np->dn_stat.st_size = size;
+      diskfs_truncate (np, size - step);
+      pthread_mutex_unlock (&np->lock);
+      ext2_journal_end (0);
+    }
+}
+
+static void
+reap (struct node *np)
+{
+  unsigned credits, revokes;
+
+  shorten (np);
+  ext2_journal_trunc_cost (np, &credits, &revokes);
+  if (ext2_journal_begin (credits + DROP_CREDITS, revokes + 16))
+    return;			/* It stays an orphan.  */
+  pthread_mutex_lock (&np->lock);
+  diskfs_nput (np);
+  ext2_journal_end (0);
+}
+
+static void *
+reaper (void *arg)
+{
+  pthread_setname_np (pthread_self (), "reaper");
+  reaping = true;
+  pthread_mutex_lock (&lock);
+  for (;;)
+    {
+      struct item *item = first;
+
+      if (! item)
+	{
+	  pthread_cond_wait (&changed, &lock);
+	  continue;
+	}
+      first = item->next;
+      if (! first)
+	last = &first;
+      busy = true;
+      pthread_mutex_unlock (&lock);
+      reap (item->np);
+      free (item);
+      pthread_mutex_lock (&lock);
+      busy = false;
+      pthread_cond_broadcast (&changed);
+    }
+  return NULL;
+}
+
+error_t
+ext2_journal_reaper_start (void)
+{
+  pthread_t thread;
+  error_t err;
+
+  if (started)
+    return 0;
+  err = pthread_create (&thread, NULL, reaper, NULL);
+  if (! err)
+    {
+      pthread_detach (thread);
+      started = true;
+    }
+  return err;
+}
+
+bool
+ext2_journal_reap_pending (void)
+{
+  return first != NULL || busy;
+}
+
+void
+ext2_journal_reap_wait (void)
+{
+  pthread_mutex_lock (&lock);
+  while (first || busy)
+    pthread_cond_wait (&changed, &lock);
+  pthread_mutex_unlock (&lock);
+}

@@ -1,0 +1,71 @@
+/* What a file system with a journal is told by libdiskfs.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#ifndef _DISKFS_JOURNAL_H
+#define _DISKFS_JOURNAL_H
+
+#include "diskfs.h"
+
+/* libdiskfs defines every function here weakly, so that a file system
+   without a journal behaves as if none were called.  One with a journal
+   defines them all.
+
+   An operation is what one RPC changes.  It is the outermost lock of the
+   file system: it starts before a node is locked, and ends when none is.
+   It is not held while another server is called.  */
+
+enum diskfs_journal_op
+{
+  DISKFS_JOURNAL_CHANGE,	/* Names, links, modes, translators.  */
+  DISKFS_JOURNAL_WRITE,		/* SIZE bytes are written to NP.  */
+  DISKFS_JOURNAL_TRUNCATE	/* NP may be cut.  */
+};
+
+/* The calling thread starts an operation; inside of one it only counts.  NP,
+   which may be null, is not locked.  With an error nothing was started.  */
+error_t diskfs_journal_start (enum diskfs_journal_op op, struct node *np,
+			      off_t size);
+
+/* The operation is over, with ERR.  Returns ERR, or if that is 0 the error
+   that keeps the operation from the disk: if it has to be synchronous, this
+   waits for the disk.  */
+error_t diskfs_journal_stop (error_t err);
+
+/* Another server is about to be called: let go of the operation, and take
+   it up again.  Nothing may have changed in it, or no node is locked.  */
+void diskfs_journal_leave (void);
+void diskfs_journal_rejoin (void);
+
+/* As diskfs_create_node, in an operation that was left for a translator's
+   start and not taken up again, because nodes were locked.  */
+error_t diskfs_journal_create_node (struct node *dir, const char *name,
+				    mode_t mode, struct node **np,
+				    struct protid *cred, struct dirstat *ds);
+
+/* NP, which is locked, was changed by the operation: its inode is part of
+   it.  If DISKFS_SYNCHRONOUS is set the change is on disk afterwards, or,
+   with a journal, when the operation has stopped.  */
+void diskfs_node_changed (struct node *np);
+/* The same, and NP's data with it.  */
+void diskfs_file_changed (struct node *np);
+/* For NP that is not locked, at the end of an operation.  */
+void diskfs_journal_update (struct node *np);
+
+/* The thread of an operation copies data to the pages of NP, which is
+   locked, or has finished to.  Faults that it takes belong to it.  */
+void diskfs_journal_copying (struct node *np, int copying);
+
+/* The last reference to NP, which is locked, is gone.  If this returns
+   nonzero the node is unlocked and will be dropped later.  */
+int diskfs_journal_defer_drop (struct node *np);
+
+/* NP, which is not locked, is to be on disk, if WAIT on return.  */
+error_t diskfs_journal_fsync (struct node *np, int wait);
+
+/* Nonzero if changes no longer reach the disk.  */
+error_t diskfs_journal_error (void);
+
+#endif

@@ -1,0 +1,68 @@
+// ext2fs: pages, and what is written when.
+
+@recover@
+@@
+ get_hypermetadata ();
++ext2_journal_recover ();
+
+@read_file@
+@@
+-err = store_read (store, dev_block, amount, &new_buf, &new_len);
++err = ext2_journal_read_file (node, dev_block, amount, &new_buf, &new_len);
+
+@read_global@
+@@
+-err = store_read (store, offset >> store->log2_block_size, length, buf, &read);
++err = ext2_journal_read_global (offset, length, buf, &read);
+
+@write_global@
+@@
+-err = store_write (store, offset >> store->log2_block_size, buf, length, &amount);
++err = ext2_journal_write_global (offset, buf, length, &amount);
+
+@pages@
+@@
+-if (pager->type != FILE_DATA)
++if (pager->type != FILE_DATA || ext2_journal_page_by_page (pager->node))
+   return EOPNOTSUPP;
+
+@page@
+@@
+ file_pager_write_page (...)
+ {
+   error_t err = 0;
+   ...
++  if (ext2_journal_write_file (node, offset, buf, &err))
++    return err;
+   pending_blocks_init (&pb, buf);
+   ...
+ }
+
+@unlock@
+@@
+-return ext2_unlock_page (pager, page);
++return ext2_journal_unlock_page (pager, page);
+
+@update_file@
+identifier node, wait;
+@@
+ diskfs_file_update (struct node *node, int wait)
+ {
+   struct pager *pager;
++
++  if (ext2_journal_update_file (node, wait))
++    return;
+   ...
+ }
+
+@sync@
+identifier wait;
+@@
+ diskfs_sync_everything (int wait)
+ {
+   ...
++  if (ext2_journal_sync_everything (wait))
++    return;
+   write_all_disknodes ();
+   ...
+ }
