@@ -12,11 +12,14 @@
    because a commit must go on while blocks are written home, and because
    neither ever waits for the other (C5, I7).  */
 
-static bool
-old_enough (struct journal *j)
+/* In how many milliseconds the running transaction is old enough, at least
+   one; 0 if it is.  */
+static unsigned
+ripe_in (struct journal *j)
 {
-  uint64_t age = j->ops->now (j->ctx) - j->running->started_ns;
-  return age / 1000000 >= j->set.commit_interval_ms;
+  uint64_t ms = (j->ops->now (j->ctx) - j->running->started_ns) / 1000000;
+  unsigned interval = j->set.commit_interval_ms;
+  return ms >= interval ? 0 : interval - (unsigned) ms;
 }
 
 static void *
@@ -27,12 +30,13 @@ commit_daemon (void *arg)
   jlock (j);
   while (!j->stopping)
     {
-      if (j->running && !j->err && (j->commit_wanted || old_enough (j)))
+      unsigned ms = j->running ? ripe_in (j) : j->set.commit_interval_ms;
+      if (j->running && !j->err && (j->commit_wanted || ms == 0))
 	jcommit_lead (j);
       else
 	{
 	  j->commit_wanted = false;
-	  jwait (j, j->work, j->set.commit_interval_ms);
+	  jwait (j, j->work, ms ? ms : j->set.commit_interval_ms);
 	}
     }
   junlock (j);
