@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
+from harness.images.cache import Cache
+from harness.images.source import hurd
+from harness.images.source.sources import DirSource
+from harness.images.source.stage import Stage, Step
+from harness.images.source.workshop import Workshop
 from harness.process import run
+from harness.variants.build import toolchain
+from harness.variants.tree import tree_fetcher
 
 SOURCES = Path(__file__).parent / "c"
 PROGRAM = "hurdle-agent"
@@ -22,14 +30,11 @@ def version() -> str:
     return digest.hexdigest()[:12]
 
 
-def command(compiler: str, sources: Path, target: Path, *, static: bool) -> list[str]:
-    """The compiler's command line.  Pure, but for the names of the source files."""
-    files = [str(path) for path in sorted(sources.glob("*.c"))]
+def command(compiler: str, target: str, *, static: bool) -> list[str]:
+    """The compiler's command line without the source files."""
     link = ["-static"] if static else []
-    return [
-        *(compiler, *_FLAGS, *_DEFINES, f'-DAGENT_VERSION="{version()}"', *link),
-        *("-o", str(target), *files),
-    ]
+    named = f'-DAGENT_VERSION="{version()}"'
+    return [compiler, *_FLAGS, *_DEFINES, named, *link, "-o", target]
 
 
 def build(target: Path, compiler: str = "gcc", *, static: bool = True) -> Path:
@@ -37,10 +42,34 @@ def build(target: Path, compiler: str = "gcc", *, static: bool = True) -> Path:
 
     Raises `InfraError` when the compiler is missing or fails.
     """
-    run(command(compiler, SOURCES, target, static=static), timeout=300)
+    files = [str(path) for path in sorted(SOURCES.glob("*.c"))]
+    run([*command(compiler, str(target), static=static), *files], timeout=300)
     return target
 
 
-def run_command(program: str, ops: str, folder: str, marks: Sequence[str] = ()) -> str:
-    """The guest's command line that runs a list; `marks` are device and offset, or nothing."""
-    return " ".join([program, "run", ops, folder, *marks])
+def hurd_stage() -> Stage:
+    """The agent for a Hurd on i386, with the toolchain of the guest from source."""
+    words = command("i686-gnu-gcc", f"{{out}}/root/bin/{PROGRAM}", static=True)
+    return Stage(
+        PROGRAM,
+        source=DirSource(SOURCES),
+        needs=hurd.TOOLCHAIN,
+        steps=(
+            Step(
+                "compile",
+                f"mkdir -p {{out}}/root/bin && {shlex.join(words)} {{src}}/*.c"
+                f" && i686-gnu-strip {{out}}/root/bin/{PROGRAM}",
+            ),
+        ),
+    )
+
+
+def build_for_hurd(cache: Cache, say: Callable[[str], None]) -> Path:
+    """The agent for the Hurd guest from source, built once for what its sources are.
+
+    Raises `UsageError` when the toolchain was never built.
+    """
+    tools = toolchain(cache)
+    folder = cache.folder / "agent"
+    shop = Workshop(folder, tree_fetcher(), jobs=1, say=say)
+    return shop.build([hurd_stage()], tools)[PROGRAM].out / "root/bin" / PROGRAM
