@@ -79,6 +79,10 @@ def run(
         bool, typer.Option("--force", help="Replace an earlier run in the same folder.")
     ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Print what each phase took.")] = False,
+    hurd: Annotated[
+        Path | None,
+        typer.Option(metavar="TREE", help="Build --variant from this Hurd tree, and put it in."),
+    ] = None,
 ) -> None:
     """Crash a guest once for each variant and judge what recovery makes of it.
 
@@ -94,7 +98,14 @@ def run(
     folder = out or Path("out") / f"{spec.name}-{recipe.name}"
     command = shlex.join(["hurdle", *sys.argv[1:]])
     code = run_experiment(
-        spec, recipe, variant=variant, out=folder, force=force, command=command, timings=timings
+        spec,
+        recipe,
+        variant=variant,
+        out=folder,
+        force=force,
+        command=command,
+        timings=timings,
+        hurd=hurd,
     )
     raise typer.Exit(int(code))
 

@@ -15,6 +15,7 @@ from harness.images.builders import build_image, fetch_image
 from harness.images.cache import Cache
 from harness.images.meter import Meter, bar
 from harness.images.recipe import PreinstalledRecipe, Recipe, load_recipe, recipe_path
+from harness.progress import say
 
 image_app = typer.Typer(
     help="Pin, fetch, build, list and remove guest images.  They live in a cache, found by their "
@@ -66,7 +67,7 @@ def build(name: Name, settings: Settings = None, mirror: Mirror = None) -> None:
 
       hurdle image build debian-hurd-i386
     """
-    image = build_image(_recipe(name, settings, mirror), Cache.default(), _say, _meter())
+    image = build_image(_recipe(name, settings, mirror), Cache.default(), say, _meter())
     Console().print(f"{image.name} {image.key[:12]} is ready in {image.folder}", soft_wrap=True)
 
 
@@ -76,7 +77,7 @@ def fetch(name: Name, settings: Settings = None, mirror: Mirror = None) -> None:
 
     A download that broke off goes on where it was.
     """
-    fetch_image(_recipe(name, settings, mirror), Cache.default(), _say, _meter())
+    fetch_image(_recipe(name, settings, mirror), Cache.default(), say, _meter())
 
 
 @image_app.command()
@@ -99,7 +100,7 @@ def pin(name: Name, mirror: Mirror = None) -> None:
     pinned = ask(recipe.download)
     path = recipe_path(name)
     before = write_pin(path, pinned.checksum)
-    _say(f"{pinned.source} says of {pinned.file}:")
+    say(f"{pinned.source} says of {pinned.file}:")
     said = f"pinned {pinned.checksum} in {path}"
     if before == str(pinned.checksum):
         said = f"{path} has that pin already: {pinned.checksum}"
@@ -158,7 +159,3 @@ def _recipe(name: str, settings: list[str] | None, mirror: str | None) -> Recipe
 
 def _meter() -> Meter:
     return bar(Console(stderr=True))
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(text, style="dim", markup=False, soft_wrap=True)

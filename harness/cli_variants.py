@@ -10,17 +10,21 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import parse_overrides
-from harness.images.cache import Cache
+from harness.errors import UsageError
+from harness.images.cache import Cache, file_hash
+from harness.images.recipe import load_recipe
 from harness.images.source.sources import DirSource, GitSource
+from harness.progress import say
 from harness.variants.build import build_on_host
 from harness.variants.expand import expand as expand_tree
 from harness.variants.export import Author
 from harness.variants.export import export as export_series
 from harness.variants.spec import VARIANTS, HurdVariant, load_variants, pick
-from harness.variants.tree import commit_of, open_tree
+from harness.variants.tree import chosen_source, open_tree
 
 variants_app = typer.Typer(
-    help="List, expand and export variants of the Hurd's ext2fs (guest-patches/variants.yaml).",
+    help="Variants of the Hurd's ext2fs (guest-patches/variants.yaml): as trees, as patches, and "
+    "in a guest.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -39,6 +43,15 @@ Settings = Annotated[
     typer.Option(
         "--set", metavar="NAME.KEY=VALUE", help="Change a value of a variant; repeatable."
     ),
+]
+
+Guest = Annotated[
+    str,
+    typer.Option("--guest", "-g", metavar="NAME", help="Recipe in vm-images/, or a recipe's path."),
+]
+GuestSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; repeatable."),
 ]
 
 
@@ -65,7 +78,7 @@ def expand(
     with open_tree(_source(variant, hurd)) as tree:
         done = expand_tree(tree, variant, dest)
     for note in done.notes:
-        _note(note)
+        say(note)
     Console().print(f"{name}: {len(variant.patches)} patches laid over {dest}", soft_wrap=True)
 
 
@@ -107,10 +120,58 @@ def build(
     Example: hurdle variants build ours --hurd ~/hurd
     """
     variant = pick(load_variants(file, parse_overrides(settings or [])), name)
-    made = build_on_host(name, variant, _source(variant, hurd), Cache.default(), _note)
+    made = build_on_host(name, variant, _source(variant, hurd), Cache.default(), say)
     show = Console().print
     show(f"{name}: {made.record.version}, {made.record.seconds} s", soft_wrap=True)
     show(str(made.file), soft_wrap=True)
+
+
+@variants_app.command()
+def install(
+    name: Name,
+    guest: Guest,
+    hurd: Tree = None,
+    root: Annotated[
+        bool, typer.Option("--root", help="Let it serve the guest's root as well.")
+    ] = False,
+    program: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="An ext2fs of your own, instead of building one."),
+    ] = None,
+    settings: GuestSettings = None,
+) -> None:
+    """Build a variant and put its ext2fs into a guest's image; try it there.
+
+    The image is a new one, which runs take from now on.  If the guest does not boot with it, or
+    can't mount a file system by it, it is rolled back.
+
+    Example: hurdle variants install ours --guest hurd-i386-source
+    """
+    from harness.variants.install import attempt
+    from harness.variants.install import install as put
+    from harness.variants.ready import built
+
+    recipe, cache = load_recipe(guest, parse_overrides(settings or [])), Cache.default()
+    if program is not None:
+        if not program.is_file():
+            raise UsageError(f"{program}: no such file", hint="give the path of an ext2fs")
+        file, version = program, f"{program.name}, sha256 {file_hash(program)[:12]}"
+    else:
+        made = built(name, recipe, cache, say, tree=hurd)
+        file, version = made.file, made.record.version
+    put(name, file, version, recipe, cache, say, root=root)
+    attempt(name, recipe, cache, say)
+    Console().print(f"{recipe.name} boots, and mounts by {name}: {version}", soft_wrap=True)
+
+
+@variants_app.command()
+def rollback(guest: Guest, settings: GuestSettings = None) -> None:
+    """Take the last installation into a guest's image back."""
+    from harness.variants.install import rollback as take_back
+
+    recipe = load_recipe(guest, parse_overrides(settings or []))
+    image = take_back(recipe, Cache.default(), say)
+    Console().print(f"{recipe.name} is {image.key[:12]} again", soft_wrap=True)
 
 
 def _shown(where: GitSource | DirSource) -> str:
@@ -118,15 +179,4 @@ def _shown(where: GitSource | DirSource) -> str:
 
 
 def _source(variant: HurdVariant, hurd: Path | None) -> GitSource | DirSource:
-    """The tree to take; a word about one that is not at the variant's own commit."""
-    if hurd is None:
-        return variant.where
-    tree = hurd.expanduser().absolute()
-    at, meant = commit_of(tree), variant.where
-    if at and isinstance(meant, GitSource) and not at.startswith(meant.commit):
-        _note(f"{tree} is at {at[:12]}; the variant's own tree is {meant.commit[:12]}")
-    return DirSource(tree)
-
-
-def _note(text: str) -> None:
-    Console(stderr=True).print(text, style="dim", markup=False, soft_wrap=True)
+    return chosen_source(variant, hurd, say)

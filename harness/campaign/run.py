@@ -24,15 +24,16 @@ from harness.errors import Exit, UsageError
 from harness.events import Bus
 from harness.experiment.context import Context, Request
 from harness.experiment.versions import versions
-from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
 from harness.images.recipe import Recipe
 from harness.machine.accel import Accel, choose_accel
 from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
+from harness.progress import say
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
+from harness.variants.ready import ready_image
 
 RESULTS = "results.sqlite"
 _WIDTH = 120  # columns
@@ -59,7 +60,7 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
     """
     variants = _variants(campaign, recipe, options.variant)
     require(f"qemu-system-{recipe.machine.arch}", "e2fsck", "debugfs", "mke2fs", "setpriv")
-    image = find_image(recipe, Cache.default())
+    image = ready_image(recipe, variants, Cache.default(), say)
     _claim(options, campaign)
     with ExitStack() as stack:
         rundir = stack.enter_context(RunDir(options.out))

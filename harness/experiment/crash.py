@@ -232,7 +232,7 @@ def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
             stack.enter_context(machine)
             context.bus.emit(CommandRan(variant=name, what="QEMU", command=machine.command))
             guest = Guest(machine, recipe, request.image)
-            guest.boot(context.deadline(boot_seconds(context)))
+            guest.boot(context.deadline(recipe.ready_seconds))
         follower = LogFollower(folder / "writes.log")
         profile = profile_for(recipe)
         mountpoint = MOUNTPOINT if on_root else recipe.crash_disk.mountpoint
@@ -245,13 +245,6 @@ def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
             for command in first:
                 _must(guest, command, context.seconds(_PREPARE_SECONDS))
         yield _Run(context, name, mountpoint, guest, machine, follower, journal, commands)
-
-
-def boot_seconds(context: Context) -> float:
-    """How long the guest may take until it can be used, under TCG."""
-    recipe = context.request.recipe
-    ssh = recipe.access.ssh.seconds if recipe.access.ssh else 0.0
-    return recipe.boot.seconds + ssh
 
 
 def _must(guest: Guest, command: str, timeout: float) -> None:

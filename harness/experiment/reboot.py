@@ -10,13 +10,12 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from harness.deadline import Deadline
 from harness.disk.copy import sparse_copy
 from harness.disk.ext2 import ObjectStat
 from harness.disk.fsck import parse
 from harness.events import CommandRan, TextKept
 from harness.experiment.context import Context
-from harness.experiment.crash import Evidence, boot_seconds
+from harness.experiment.crash import Evidence
 from harness.experiment.rootdisk import root_spec
 from harness.guest.guest import Guest
 from harness.machine.conditions import Condition, ConditionError
@@ -91,8 +90,7 @@ def _keep_console(context: Context, evidence: Evidence, guest: Guest) -> None:
 
 def _booted(context: Context, guest: Guest) -> Reboot:
     """Boot to the shell and look for the objects there."""
-    deadline = Deadline.after(boot_seconds(context))
-    guest.boot(deadline)
+    guest.boot(context.deadline(context.request.recipe.ready_seconds))
     findings = fsck_findings(guest.console_tail(200), context.request.recipe.boot.shell)
     mended = damage(findings)
     if mended:

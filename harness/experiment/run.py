@@ -30,17 +30,18 @@ from harness.experiment.crash import crash
 from harness.experiment.expect import choose_variants, compare, exit_code
 from harness.experiment.judge import judge
 from harness.experiment.versions import versions
-from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.recipe import Recipe
 from harness.machine.accel import choose_accel
 from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
+from harness.progress import say
 from harness.report.display import Display, timings_table
 from harness.report.html import write_all
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
+from harness.variants.ready import ready_image
 from harness.verdicts import SCENARIO_ORACLES, CrashModel, Verdict
 from harness.workloads.scenario import Fields, Scenario
 
@@ -56,9 +57,12 @@ def run_experiment(
     command: str,
     force: bool = False,
     timings: bool = False,
+    hurd: Path | None = None,
 ) -> Exit:
     """Run a scenario on a guest and write the report; the exit code says how it ended.
 
+    A variant that the recipe builds is brought up to date first; `hurd` is a tree to build the one
+    variant from.
     `out` is created; a folder that holds an earlier run is replaced only with `force`.
     Raises `UsageError` before anything is started.  A guest or host that breaks later ends in the
     report as INFRA, with what was seen until then.
@@ -66,7 +70,7 @@ def run_experiment(
     variants = choose_variants(scenario, recipe, variant)
     qemu = f"qemu-system-{recipe.machine.arch}"
     require(qemu, "qemu-nbd", "e2fsck", "debugfs", "mke2fs", "setpriv", "sfdisk")
-    image = find_image(recipe, Cache.default())
+    image = ready_image(recipe, variants, Cache.default(), say, tree=hurd)
     _claim(out, force)
     request = Request(scenario, recipe, image, variants, command)
     seen: list[Event] = []

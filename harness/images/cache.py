@@ -52,6 +52,14 @@ class InjectRecord(Spec):
     guest_path: str
 
 
+class InstalledRecord(Spec):
+    """A variant's ext2fs that was put into an image after that had been made."""
+
+    sha256: str
+    guest_path: str
+    root: bool  #: it serves the root as well, as the boot module
+
+
 class Manifest(Spec):
     """An image on paper.  File names are relative to the image's folder."""
 
@@ -69,6 +77,7 @@ class Manifest(Spec):
     private_key: str | None = None
     host_key: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+    installed: dict[str, InstalledRecord] = Field(default_factory=dict)  #: by variant
     files: dict[str, FileRecord] = Field(default_factory=dict)
 
     def image(self, folder: Path) -> Image:
@@ -171,6 +180,13 @@ class Cache:
         if unreadable:
             raise _damaged(name, unreadable)
         return None
+
+    def manifest(self, image: Image) -> Manifest:
+        """What the cache has on paper of an image that it gave out."""
+        found = _read_manifest(image.folder)
+        if isinstance(found, str):
+            raise _damaged(image.name, found)
+        return found
 
     def find_intact(
         self,

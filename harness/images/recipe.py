@@ -78,6 +78,8 @@ class Variant(Spec):
     mount_options: str = ""  #: Linux: mount -o
     translator: str | None = None  #: Hurd: path of the ext2fs binary inside the guest
     file: Path | None = None  #: Hurd: host file that is put there before the boot
+    #: Hurd: variant of guest-patches/variants.yaml that a run builds and puts there
+    build: str | None = None
 
     @property
     def journaled(self) -> bool:
@@ -94,6 +96,11 @@ class _Recipe(Spec):
     crash_disk: CrashDisk
     prepare: tuple[str, ...] = ()  #: shell commands run once in the guest, before the workload
     variants: dict[str, Variant] = Field(min_length=1)
+
+    @property
+    def ready_seconds(self) -> float:
+        """How long the guest may take from its start until it can be used, under TCG."""
+        return self.boot.seconds + (self.access.ssh.seconds if self.access.ssh else 0.0)
 
     @field_validator("name")
     @classmethod

@@ -70,7 +70,7 @@ ALARMS = (
     ),
     Alarm(
         Condition.PANIC,
-        rb"(?:\n|\A)(?:[a-z0-9]{1,16}: ){0,2}panic(?: \{cpu\d{1,3}\})?[: ]" + _REST,
+        rb"(?:\n\r?|\A)(?:[a-z0-9]{1,16}: ){0,2}panic(?: \{cpu\d{1,3}\})?[: ]" + _REST,
         "the kernel or the root's ext2fs panicked",
         "the lines before it on the console say why; is the root disk a file system that it takes?",
     ),
@@ -95,7 +95,7 @@ ALARMS = (
     ),
     Alarm(
         Condition.NO_ROOT,
-        rb"(?:\n|\A)ext2fs: [^\r\n]{1,80}: No such device or address",
+        rb"(?:\n\r?|\A)ext2fs: [^\r\n]{1,80}: No such device or address",
         "the guest doesn't find its root disk",
         "check root= on the kernel's command line, or try the other machine.disk_bus (ide, ahci)",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.disk.debugfs import Files, Stat
@@ -30,10 +31,15 @@ def make_replica(replica: Replica, target: Path) -> None:
         ["cp", "--sparse=always", "--reflink=auto", "--", str(replica.source), str(target)],
         timeout=_SECONDS,
     )
-    if not replica.inject:
+    put_files(replica.inject, target)
+
+
+def put_files(inject: Sequence[tuple[Path, str]], target: Path) -> None:
+    """Put host files into a root disk under their paths there, as `make_replica` does."""
+    if not inject:
         return
     files = Files.of(target, find_file_system(target))
-    for file, path in replica.inject:
+    for file, path in inject:
         if not file.is_file():
             raise InfraError(f"{file} is missing: it was to be put into the guest as {path}")
         try:

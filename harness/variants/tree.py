@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from harness.images.source.apt import AptArchive, PrivateApt
 from harness.images.source.fetch import Fetcher, copy_tree
 from harness.images.source.sources import DirSource, GitSource
 from harness.process import run
+from harness.variants.spec import HurdVariant
 
 #: the caller's settings of git must not change what is committed or applied
 PLAIN_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -38,6 +39,19 @@ def tree_fetcher() -> Fetcher:
     folder.mkdir(parents=True, exist_ok=True)
     # A git source never asks apt, which the fetcher of all sources wants to have at hand.
     return Fetcher(folder, PrivateApt(folder / "apt", AptArchive("", "", Path())))
+
+
+def chosen_source(
+    variant: HurdVariant, tree: Path | None, say: Callable[[str], None]
+) -> GitSource | DirSource:
+    """The tree to take; a word about one that is not at the variant's own commit."""
+    if tree is None:
+        return variant.where
+    tree = tree.expanduser().absolute()
+    at, meant = commit_of(tree), variant.where
+    if at and isinstance(meant, GitSource) and not at.startswith(meant.commit):
+        say(f"{tree} is at {at[:12]}; the variant's own tree is {meant.commit[:12]}")
+    return DirSource(tree)
 
 
 def is_work_tree(tree: Path) -> bool:

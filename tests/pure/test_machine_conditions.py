@@ -18,6 +18,8 @@ SAID = {
     b"\npanic: ../i386/i386/trap.c:100: kernel": Condition.PANIC,
     b"\npanic {cpu0} ../kern/bootstrap.c:190: bad boot script": Condition.PANIC,
     b"\next2fs: hd0: panic: main: device too small": Condition.PANIC,
+    # gnumach ends its own lines with "\r\n\r".
+    b"modules\r\n\rpanic ../kern/bootstrap.c:812: user_bootstrap: Cannot load": Condition.PANIC,
     b"Kernel Page fault trap, eip 0xc1002": Condition.PANIC,
     b"BUG: kernel NULL pointer dereference, address: 8": Condition.OOPS,
     b"A maintenance shell will now be started.": Condition.MAINTENANCE,
