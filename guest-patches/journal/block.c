@@ -291,6 +291,9 @@ note_change (struct journal_handle *h, struct jblock *b)
       int err = copy_shadow (j, b, &j->copy_spare);
       j->ops->mutex_unlock (j->ctx, j->copy_lock);
       jlock (j);
+      /* The freeze tries again, or gives up.  */
+      if (err)
+	atomic_store (&b->stale, true);
       return err;
     }
 }

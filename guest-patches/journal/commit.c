@@ -206,7 +206,9 @@ commit (struct journal *j)
   err = write_out (j, t, empty);
   j->commit_ns = j->ops->now (j->ctx) - start;
   if (err)
-    journal_abort (j, err, "the log could not be written");
+    journal_abort (j, err, t->data_err && j->set.data_abort
+		   ? "file data could not be written"
+		   : "the log could not be written");
   jlock (j);
   if (j->err)
     return;			/* T stays, to be read from, until close.  */
@@ -224,8 +226,12 @@ commit (struct journal *j)
     j->stats.commits++;
   j->expected = t->waiters + (j->running ? j->running->waiters : 0);
   journal_tid_t tid = t->tid;
-  j->results[tid % JRESULTS].tid = tid;
-  j->results[tid % JRESULTS].err = t->data_err;
+  if (t->data_err)
+    {
+      uint32_t n = j->nfailures++ % JFAILURES;
+      j->failures[n].tid = tid;
+      j->failures[n].err = t->data_err;
+    }
   if (empty)
     jtxn_free (j, t);
   else
@@ -280,6 +286,26 @@ jcommit_wait_gate (struct journal *j, struct jtxn *t)
     }
 }
 
+/* Is TID after the last committed one, up to the one that comes next?  Any
+   other number is of the past, however long ago.  */
+static bool
+pending (const struct journal *j, journal_tid_t tid)
+{
+  return tid - j->committed - 1 < j->next_tid - j->committed;
+}
+
+/* The error of the file data of TID.  */
+static int
+data_error (const struct journal *j, journal_tid_t tid)
+{
+  uint32_t n = j->nfailures < JFAILURES ? j->nfailures : JFAILURES;
+
+  for (uint32_t i = 0; i < n; i++)
+    if (j->failures[i].tid == tid)
+      return j->failures[i].err;
+  return 0;
+}
+
 /* Return when TID is on disk, or the error that keeps it from it.  With the
    lock held.  */
 int
@@ -290,7 +316,7 @@ jcommit_wait (struct journal *j, journal_tid_t tid)
       j->running->waiters++;
       jwake (j, j->work);
     }
-  while (!j->err && !jtid_geq (j->committed, tid))
+  while (!j->err && pending (j, tid))
     {
       if (j->running && j->running->tid == tid)
 	{
@@ -307,8 +333,7 @@ jcommit_wait (struct journal *j, journal_tid_t tid)
 	break;			/* No such transaction.  */
       jwait (j, j->done_cond, 0);
     }
-  if (!jtid_geq (j->committed, tid) && j->err)
+  if (pending (j, tid) && j->err)
     return EIO;
-  return j->results[tid % JRESULTS].tid == tid
-    ? j->results[tid % JRESULTS].err : 0;
+  return data_error (j, tid);
 }

@@ -12,14 +12,15 @@
    because a commit must go on while blocks are written home, and because
    neither ever waits for the other (C5, I7).  */
 
-/* In how many milliseconds the running transaction is old enough, at least
-   one; 0 if it is.  */
+/* Milliseconds until the running transaction is old.  A clock that went back
+   makes it old.  */
 static unsigned
-ripe_in (struct journal *j)
+until_old (struct journal *j)
 {
-  uint64_t ms = (j->ops->now (j->ctx) - j->running->started_ns) / 1000000;
-  unsigned interval = j->set.commit_interval_ms;
-  return ms >= interval ? 0 : interval - (unsigned) ms;
+  uint64_t now = j->ops->now (j->ctx), started = j->running->started_ns;
+  uint64_t age = (now - started) / 1000000;
+  return now < started || age >= j->set.commit_interval_ms ? 0
+    : j->set.commit_interval_ms - (unsigned) age;
 }
 
 static void *
@@ -30,13 +31,15 @@ commit_daemon (void *arg)
   jlock (j);
   while (!j->stopping)
     {
-      unsigned ms = j->running ? ripe_in (j) : j->set.commit_interval_ms;
-      if (j->running && !j->err && (j->commit_wanted || ms == 0))
+      bool open = j->running && !j->err;
+      unsigned sleep = !open ? j->set.commit_interval_ms
+	: j->commit_wanted ? 0 : until_old (j);
+      if (sleep == 0)
 	jcommit_lead (j);
       else
 	{
 	  j->commit_wanted = false;
-	  jwait (j, j->work, ms ? ms : j->set.commit_interval_ms);
+	  jwait (j, j->work, sleep);
 	}
     }
   junlock (j);
@@ -158,6 +161,32 @@ journal_checkpoint (struct journal *j, uint32_t want)
   return err;
 }
 
+/* A page worker may come in at any time.  SB_LOCK is held from the look to
+   the write: a commit that is not seen here has yet to ask whether the log is
+   marked in use, and marks it.  */
+static int
+mark_empty (struct journal *j)
+{
+  int err = 0;
+
+  j->ops->mutex_lock (j->ctx, j->sb_lock);
+  jlock (j);
+  bool empty = !j->running && !j->committing && jlist_empty (&j->done);
+  uint32_t seq = j->next_seq;
+  junlock (j);
+  /* The log stays as it is, in use and right.  */
+  if (!empty)
+    err = EBUSY;
+  else if (j->sb.start != 0)
+    {
+      err = jsb_put (j, 0, seq);
+      if (!err)
+	err = j->ops->flush (j->ctx);
+    }
+  j->ops->mutex_unlock (j->ctx, j->sb_lock);
+  return err;
+}
+
 int
 journal_quiesce (struct journal *j)
 {
@@ -166,20 +195,8 @@ journal_quiesce (struct journal *j)
     err = journal_checkpoint (j, UINT32_MAX);
   if (err)
     return err;
-  jlock (j);
-  bool empty = !j->running && !j->committing && jlist_empty (&j->done);
-  uint32_t seq = j->next_seq;
-  junlock (j);
-  /* A handle that is open, or a worker that came in between, is a fault of
-     the caller: the log then stays as it is, in use and right.  */
-  if (!empty)
-    return EBUSY;
-  if (jsb_start (j) == 0)
-    return 0;
-  err = jsb_update (j, 0, seq);
-  if (!err)
-    err = j->ops->flush (j->ctx);
-  if (err)
+  err = mark_empty (j);
+  if (err && err != EBUSY)
     journal_abort (j, err, "the log could not be marked empty");
   return err;
 }

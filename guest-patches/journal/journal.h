@@ -52,8 +52,8 @@ struct journal_extent
 };
 
 /* What the engine asks of its surroundings.  CTX is the caller's.  None of
-   these functions is called with a lock of the engine held, except those
-   from alloc to cond_broadcast.  */
+   these functions is called with the lock held that journal_writeback and
+   journal_read take, except those from now to cond_broadcast.  */
 struct journal_ops
 {
   /* The disk, in blocks of the file system.  writev returns when the disk
@@ -184,7 +184,8 @@ int journal_open (const struct journal_params *params,
 		  struct journal **journal);
 
 /* Commit, write everything home, mark the log empty.  The journal can be
-   used on.  No thread has a handle.  */
+   used on.  EBUSY if a handle is open or came in meanwhile: all that was
+   before is home, and the log stays in use.  */
 int journal_quiesce (struct journal *j);
 
 /* Quiesce unless aborted, and free everything.  */

@@ -217,7 +217,7 @@ struct journal_handle
 #define JFRONT_SLOTS 1024
 #define JDESC_BUFS 4
 #define JIOV_MAX 512
-#define JRESULTS 64
+#define JFAILURES 64
 
 struct journal
 {
@@ -249,7 +249,8 @@ struct journal
   {
     journal_tid_t tid;
     int err;
-  } results[JRESULTS];		/* Of ordered writes, by tid.  */
+  } failures[JFAILURES];	/* Of ordered writes, the last ones.  */
+  uint32_t nfailures;
   bool leading;			/* A thread commits.  */
   bool checkpointing;		/* A thread checkpoints.  */
   unsigned expected;		/* Threads that will want the next commit. */
@@ -298,12 +299,6 @@ jwake (struct journal *j, void *cond)
   j->ops->cond_broadcast (j->ctx, cond);
 }
 
-static inline bool
-jtid_geq (journal_tid_t a, journal_tid_t b)
-{
-  return (int32_t) (a - b) >= 0;
-}
-
 /* Cycles, for the counters of the mail thread.  */
 static inline uint64_t
 jcycles (void)
@@ -322,6 +317,7 @@ int jlog_map_open (struct journal *j, uint32_t log_block,
 		   uint64_t *disk_block, uint32_t *run);
 int jlog_check_sb (const struct journal_params *p, const struct jfmt_sb *sb);
 uint32_t jlog_extent_blocks (const struct journal_params *p);
+int jsb_put (struct journal *j, uint32_t start, uint32_t seq);
 uint32_t jsb_start (struct journal *j);
 int jsb_update (struct journal *j, uint32_t start, uint32_t seq);
 
@@ -331,6 +327,8 @@ uint32_t jtxn_space (const struct journal *j, uint32_t blocks,
 uint32_t jtxn_bound (const struct journal *j, const struct jtxn *t,
 		     uint32_t credits, uint32_t revokes);
 bool jtxn_fits_log (const struct journal *j, uint32_t bound);
+bool jtxn_too_big (const struct journal *j, unsigned credits,
+		   unsigned revokes);
 bool jtxn_closed (const struct jtxn *t);
 struct jtxn *jtxn_new (struct journal *j);
 void jtxn_free (struct journal *j, struct jtxn *t);

@@ -83,15 +83,15 @@ jsb_start (struct journal *j)
 }
 
 /* Write the superblock; the caller flushes.  An abort keeps the start that
-   is on disk: what was committed can still be replayed.  */
+   is on disk: what was committed can still be replayed.  With SB_LOCK
+   held.  */
 int
-jsb_update (struct journal *j, uint32_t start, uint32_t seq)
+jsb_put (struct journal *j, uint32_t start, uint32_t seq)
 {
   struct journal_iov piece = { j->sb_buf, j->block_size };
   uint64_t disk;
   uint32_t run;
 
-  j->ops->mutex_lock (j->ctx, j->sb_lock);
   struct jfmt_sb old = j->sb;
   j->sb.start = start;
   j->sb.sequence = seq;
@@ -101,6 +101,14 @@ jsb_update (struct journal *j, uint32_t start, uint32_t seq)
     err = j->ops->writev (j->ctx, disk, 1, &piece, 1);
   if (err)
     j->sb = old;
+  return err;
+}
+
+int
+jsb_update (struct journal *j, uint32_t start, uint32_t seq)
+{
+  j->ops->mutex_lock (j->ctx, j->sb_lock);
+  int err = jsb_put (j, start, seq);
   j->ops->mutex_unlock (j->ctx, j->sb_lock);
   return err;
 }

@@ -186,8 +186,10 @@ journal_current (void)
   return self.depth ? &self : NULL;
 }
 
-static bool
-too_big (const struct journal *j, unsigned credits, unsigned revokes)
+/* No transaction can ever have room for such a handle.  Looked at before
+   anything is added up: a sum could fall out of its type.  */
+bool
+jtxn_too_big (const struct journal *j, unsigned credits, unsigned revokes)
 {
   return credits > j->max_handle
     || revokes > j->max_handle * j->layout.revokes_per_block / 4
@@ -216,7 +218,7 @@ journal_start (struct journal *j, unsigned credits, unsigned revokes,
       *handle = h;
       return 0;
     }
-  if (too_big (j, credits, revokes))
+  if (jtxn_too_big (j, credits, revokes))
     return E2BIG;
 
   h = jhandle_begin (j);
@@ -242,6 +244,8 @@ journal_extend (struct journal_handle *h, unsigned credits, unsigned revokes)
 
   if (!t)
     return EROFS;
+  if (jtxn_too_big (j, credits, revokes))
+    return EAGAIN;
   jlock (j);
   uint32_t bound = jtxn_bound (j, t, credits, revokes);
   if (j->err)
@@ -350,7 +354,7 @@ journal_restart (struct journal_handle *h, unsigned credits,
   struct journal *j = h->j;
 
   JOURNAL_INVARIANT (h == &self && h->depth == 1 && !h->worker, "I2");
-  if (too_big (j, credits, revokes))
+  if (jtxn_too_big (j, credits, revokes))
     return E2BIG;
   jlock (j);
   bool sync = h->sync;

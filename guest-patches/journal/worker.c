@@ -77,6 +77,8 @@ journal_start_worker (struct journal *j, struct journal_handle *parent,
   unsigned kept;
 
   JOURNAL_INVARIANT (!parent || parent->j == j, "I2");
+  if (jtxn_too_big (j, credits, revokes))
+    return EAGAIN;
   jlock (j);
   int err = worker_join (j, parent, credits, revokes, &t, &kept);
   if (!err)

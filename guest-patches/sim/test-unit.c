@@ -5,6 +5,7 @@
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -66,6 +67,9 @@ test_handles (void)
   EXPECT (journal_extend (h, 2, 1), 0);
   EXPECT (journal_access (h, 3005), 0);
   EXPECT (journal_extend (h, 255, 0), EAGAIN);
+  /* Sums that do not fit a number are no small sums.  */
+  EXPECT (journal_extend (h, UINT_MAX - 60, 0), EAGAIN);
+  EXPECT (journal_extend (h, 0, UINT_MAX), EAGAIN);
   /* Revoke credits; a free that fails takes nothing.  */
   EXPECT (journal_free (h, 3100, 3, true), ENOSPC);
   CHECK (!journal_busy (fs.j, 3103), "busy");
@@ -341,6 +345,11 @@ main (int argc, char **argv)
   test_group_commit (false);
   test_group_commit (true);
   test_interval ();
+  test_age ();
+  test_fault_at_quiesce ();
+  test_number_of_the_past ();
+  test_error_kept ();
+  test_copy_fails_once ();
   test_worker ();
   test_freed_on_its_way_home ();
   test_worker_alone (false);

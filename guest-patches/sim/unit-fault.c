@@ -37,6 +37,16 @@ test_given (void)
   simdisk_free (&d);
 }
 
+static char last_words[80];
+
+static void
+note_abort (void *arg, int err, const char *what)
+{
+  (void) arg;
+  (void) err;
+  snprintf (last_words, sizeof last_words, "%s", what);
+}
+
 /* File data that could not be written: an error for who waits, once, or
    the end, as the setting says.  */
 void
@@ -55,8 +65,12 @@ test_data_error (bool give_up)
   a.length = 2;
   EXPECT (mfs_write (&fs, &a, 1), 0);
   d.fail_io_after = 0;
+  d.aborted = note_abort;
+  last_words[0] = '\0';
   EXPECT (journal_sync (fs.j), EIO);
-  CHECK ((journal_error (fs.j) != 0) == give_up, "give up");
+  CHECK ((journal_error (fs.j) != 0) == give_up
+	 && !strcmp (last_words, give_up ? "file data could not be written"
+		     : ""), "give up: %s", last_words);
   if (!give_up)
     EXPECT (mfs_sync (&fs), 0);
   EXPECT (mfs_unmount (&fs), give_up ? EROFS : 0);
@@ -70,6 +84,64 @@ no_copy (void *arg, uint64_t block, void *buf)
   (void) block;
   (void) buf;
   return EIO;
+}
+
+/* An error of a transaction's data is still there for who asks for it many
+   transactions later.  */
+void
+test_error_kept (void)
+{
+  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
+  unsigned char data[1024] = { 1 };
+  struct journal_handle *h;
+  uint32_t ino;
+
+  mount_with ("hurdle", false);
+  EXPECT (mfs_create (&fs, &a, &ino), 0);
+  EXPECT (mfs_sync (&fs), 0);
+  a.dir = ino;
+  a.offset = 0;
+  a.length = 2;
+  EXPECT (mfs_write (&fs, &a, 1), 0);
+  journal_tid_t tid = journal_running_tid (fs.j);
+  d.fail_io_after = 0;
+  EXPECT (journal_force (fs.j, tid), EIO);
+  for (int k = 0; k < 200; k++)
+    {
+      EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+      EXPECT (journal_dirty_data (h, 3000, data), 0);
+      journal_set_sync (h);
+      EXPECT (journal_stop (h), 0);
+    }
+  EXPECT (journal_force (fs.j, tid), EIO);
+  EXPECT (journal_force (fs.j, tid + 1), 0);
+  unmount ();
+}
+
+/* A copy at the dirty call fails and the caller does not look: the freeze
+   makes the copy.  */
+void
+test_copy_fails_once (void)
+{
+  int (*copy) (void *fs, uint64_t block, void *buf);
+  struct journal_handle *h;
+  struct journal_recovery r;
+  unsigned char byte = 6;
+
+  mount_with ("v3", false);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (page_meta_write (&fs, h, 3000, 9, &byte, 1), 0);
+  copy = d.copy_block;
+  d.copy_block = no_copy;
+  EXPECT (page_meta_write (&fs, h, 3000, 10, &byte, 1), EIO);
+  d.copy_block = copy;
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  power_cut ();
+  EXPECT (mfs_recover (&d, &r), 0);
+  CHECK (d.now[3000 * 1024 + 9] == 6 && d.now[3000 * 1024 + 10] == 6,
+	 "the change is not in the log");
+  simdisk_free (&d);
 }
 
 /* A block that cannot be copied ends it, and then every call says so; what

@@ -5,6 +5,7 @@
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -153,12 +154,14 @@ static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool held_back;
 static int synced;
 
-/* Holds a write of block 3000 to its home back until hold_lock is free.  */
+/* Holds a write of HELD_BLOCK back until hold_lock is free.  */
+static uint64_t held_block;
+
 static int
 held_writev (void *ctx, uint64_t block, uint32_t count,
 	     const struct journal_iov *iov, unsigned iovcnt)
 {
-  if (block == 3000)
+  if (block == held_block)
     {
       __atomic_store_n (&held_back, true, __ATOMIC_SEQ_CST);
       pthread_mutex_lock (&hold_lock);
@@ -197,6 +200,7 @@ test_freed_on_its_way_home (void)
 
   mount_with ("hurdle", false);
   held_back = false;
+  held_block = 3000;
   synced = 0;
   held.writev = held_writev;
   fs.j->ops = &held;
@@ -224,6 +228,129 @@ test_freed_on_its_way_home (void)
   unmount ();
 }
 
+/* Who waits for a transaction of long ago, so long that its number looks like
+   one to come, does not wait for the commit that is under way.  */
+void
+test_number_of_the_past (void)
+{
+  struct journal_handle *h;
+  struct journal_ops held = simdisk_ops;
+  pthread_t sync;
+  unsigned char data[1024] = { 3 };
+  uint32_t run;
+
+  mount_with ("hurdle", false);
+  held_back = false;
+  held.writev = held_writev;
+  EXPECT (jlog_map_open (fs.j, fs.j->head, &held_block, &run), 0);
+  fs.j->ops = &held;
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3000, data), 0);
+  EXPECT (journal_stop (h), 0);
+  pthread_mutex_lock (&hold_lock);
+  pthread_create (&sync, NULL, sync_main, NULL);
+  while (!__atomic_load_n (&held_back, __ATOMIC_SEQ_CST))
+    usleep (1000);
+  EXPECT (journal_force (fs.j, fs.j->committed + 0x40000000u), 0);
+  pthread_mutex_unlock (&hold_lock);
+  pthread_join (sync, NULL);
+  fs.j->ops = &simdisk_ops;
+  unmount ();
+}
+
+static unsigned longest_wait;
+
+static void
+noted_wait (void *ctx, void *cond, void *mutex, unsigned ms)
+{
+  if (fs.j->running
+      && pthread_equal (pthread_self (), *(pthread_t *) fs.j->commit_thread)
+      && ms > longest_wait)
+    longest_wait = ms;
+  simdisk_ops.cond_wait (ctx, cond, mutex, ms);
+}
+
+/* The commit thread sleeps no longer than until the transaction is old.  */
+void
+test_age (void)
+{
+  struct journal_handle *h;
+  struct journal_ops noted = simdisk_ops;
+  struct journal_settings s;
+
+  EXPECT (journal_preset (&s, "hurdle"), 0);
+  s.commit_interval_ms = 20000;
+  make_image (&d, 1024, o.scratch);
+  d.time_ns = 1700000000u * (uint64_t) 1000000000u;
+  EXPECT (mfs_mount (&fs, &d, &s, 1), 0);
+  noted.cond_wait = noted_wait;
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  jlock (fs.j);
+  d.time_ns += 15 * (uint64_t) 1000000000u;
+  fs.j->ops = &noted;
+  longest_wait = 0;
+  jwake (fs.j, fs.j->work);
+  junlock (fs.j);
+  for (int k = 0; k < 500 && !longest_wait; k++)
+    {
+      usleep (10000);
+      jlock (fs.j);
+      junlock (fs.j);
+    }
+  CHECK (longest_wait > 0 && longest_wait <= 5001, "a sleep of %u ms, with 5 s"
+	 " to go", longest_wait);
+  EXPECT (journal_stop (h), 0);
+  unmount ();
+}
+
+static bool fault_armed;
+
+/* Before the log's superblock is locked, a fault comes in and is made
+   durable.  */
+static void
+fault_lock (void *ctx, void *mutex)
+{
+  if (fault_armed && mutex == fs.j->sb_lock)
+    {
+      struct journal_handle *h;
+      unsigned char data[1024] = { 9 };
+      fault_armed = false;
+      EXPECT (journal_start_worker (fs.j, NULL, 2, 0, &h), 0);
+      EXPECT (journal_dirty_data (h, 3000, data), 0);
+      EXPECT (journal_stop (h), 0);
+      EXPECT (journal_sync (fs.j), 0);
+    }
+  simdisk_ops.mutex_lock (ctx, mutex);
+}
+
+/* A log in which something was committed is not marked empty, however late
+   it came.  */
+void
+test_fault_at_quiesce (void)
+{
+  struct journal_handle *h;
+  struct journal_ops faulting = simdisk_ops;
+  struct journal_recovery r;
+  unsigned char data[1024] = { 1 };
+
+  mount_with ("hurdle", false);
+  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3001, data), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  EXPECT (journal_checkpoint (fs.j, UINT32_MAX), 0);
+  faulting.mutex_lock = fault_lock;
+  fault_armed = true;
+  fs.j->ops = &faulting;
+  EXPECT (journal_quiesce (fs.j), EBUSY);
+  CHECK (!fault_armed, "no fault came");
+  fs.j->ops = &simdisk_ops;
+  power_cut ();
+  EXPECT (mfs_recover (&d, &r), 0);
+  CHECK (d.now[3000 * 1024] == 9, "what was durable is lost");
+  simdisk_free (&d);
+}
+
 /* Faults of mapped files, with nobody else about: the worker opens the
    transaction, and its wish for a commit is left to others.  They fill the
    log, and find room in it without a commit of theirs.  */
@@ -235,6 +362,9 @@ test_worker_alone (bool daemons)
   unsigned char data[1024] = { 2 };
 
   mount_with ("hurdle", daemons);
+  /* Sums that do not fit a number are no small sums.  */
+  EXPECT (journal_start_worker (fs.j, NULL, UINT_MAX - 20, 0, &h), EAGAIN);
+  EXPECT (journal_start_worker (fs.j, NULL, 0, UINT_MAX, &h), EAGAIN);
   for (int k = 0; k < 120; k++)
     {
       EXPECT (journal_start_worker (fs.j, NULL, 12, 0, &h), 0);
