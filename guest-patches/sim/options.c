@@ -41,7 +41,8 @@ options_parse (struct options *o, int argc, char **argv)
   o->small = 2;
   o->subsets = 2;
   o->e2fsck_every = 400;
-  o->again_every = 50;
+  o->again_every = 200;
+  o->pairs = 2000;
   o->mount_every = 40;
   journal_preset (&o->settings, "hurdle");
   o->settings.daemons = false;
@@ -75,6 +76,8 @@ options_parse (struct options *o, int argc, char **argv)
 	o->e2fsck_every = (unsigned) v;
       else if (number (a, "again", &v))
 	o->again_every = (unsigned) v;
+      else if (number (a, "pairs", &v))
+	o->pairs = v;
       else if (number (a, "mount", &v))
 	o->mount_every = (unsigned) v;
       else if (!strncmp (a, "preset=", 7))

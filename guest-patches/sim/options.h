@@ -17,6 +17,7 @@ struct options
   uint32_t small;		/* One in so many has half a log.  */
   uint32_t fail;		/* The disk dies after so many calls.  */
   unsigned subsets, e2fsck_every, again_every, mount_every;
+  unsigned long pairs;		/* Of crashes in recovery, a state.  */
   struct journal_settings settings;
   const char *scratch;
   bool verbose, keep;

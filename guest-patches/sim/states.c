@@ -116,81 +116,19 @@ recover_or_die (struct at *s, struct journal_recovery *r)
     state_die (s, "recovery", "the log is said to be damaged");
 }
 
-/* Recover until the N-th call; of what was written since the last flush,
-   only some is on the medium.  */
-static void
-cut_recovery (struct simdisk *d, long n, struct rng *rng)
-{
-  struct journal_recovery r;
-  size_t size = d->blocks * d->block_size, epoch = 0;
-  unsigned char *before = malloc (size);
-  struct simdisk rec = { .records = NULL };
-
-  CHECK (before, "out of memory");
-  memcpy (before, d->now, size);
-  /* The records of the run that is judged are put aside.  */
-  rec.records = d->records;
-  rec.nrecords = d->nrecords;
-  rec.room = d->room;
-  d->records = NULL;
-  d->nrecords = d->room = 0;
-  d->recording = true;
-  d->fail_io_after = n;
-  d->sticky = true;
-  mfs_recover (d, &r);
-  simdisk_no_faults (d);
-  d->recording = false;
-  for (size_t i = 0; i < d->nrecords; i++)
-    if (d->records[i].kind == REC_FLUSH)
-      epoch = i;
-  for (size_t i = epoch; i < d->nrecords; i++)
-    if (d->records[i].kind == REC_WRITE)
-      simdisk_poke (d, d->records[i].block,
-		    before + d->records[i].block * d->block_size);
-  for (size_t i = 0; i < d->nrecords; i++)
-    if (d->records[i].kind == REC_WRITE && (i < epoch || rng_below (rng, 2)))
-      simdisk_poke (d, d->records[i].block, d->records[i].data);
-  simdisk_forget_records (d);
-  free (d->records);
-  d->records = rec.records;
-  d->nrecords = rec.nrecords;
-  d->room = rec.room;
-  free (before);
-}
-
 /* Recover with a crash at every write of the recovery, and in that one's
-   recovery as well.  The image before recovery is as D->now; it is undone
-   by the caller.  */
+   recovery as well.  The image before recovery is D->now; it is undone by
+   the caller.  */
 static void
 crash_in_recovery (struct at *s)
 {
   struct campaign *c = s->c;
-  struct simdisk *d = c->disk;
-  struct journal_recovery r;
   struct rng rng = { c->seed ^ s->record * 31 ^ s->subset };
+  char text[160];
 
-  /* How many calls does a recovery make?  */
-  unsigned long before = d->io_calls;
-  struct simdisk copy;
-  simdisk_init (&copy, d->block_size, d->blocks);
-  memcpy (copy.now, d->now, d->blocks * d->block_size);
-  recover_or_die (s, &r);
-  unsigned long calls = d->io_calls - before;
-  unsigned long step = calls > 24 ? calls / 24 : 1;
-  for (unsigned long n = rng_below (&rng, (uint32_t) step); n < calls;
-       n += step)
-    {
-      for (uint32_t b = 0; b < d->blocks; b++)
-	if (memcmp (d->now + (size_t) b * d->block_size,
-		    copy.now + (size_t) b * d->block_size, d->block_size))
-	  simdisk_poke (d, b, copy.now + (size_t) b * d->block_size);
-      for (int twice = 0; twice < 2; twice++)
-	cut_recovery (d, (long) n, &rng);
-      recover_or_die (s, &r);
-      judge_tree (s, "after a crash in recovery");
-      c->again++;
-    }
-  simdisk_free (&copy);
+  if (!recrash (c->disk, &rng, c->pairs, &c->again, text, sizeof text))
+    state_die (s, "a crash in recovery", text);
+  judge_tree (s, "after recovery");
 }
 
 /* e2fsck also works off the orphan list.  So without one every block has to

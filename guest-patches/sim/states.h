@@ -9,6 +9,13 @@
 
 #include "model.h"
 
+/* Crashes in recovery.  A state is whole if every pair of a write of its
+   recovery and a write of the second recovery was a crash.  */
+struct recrash
+{
+  unsigned long states, whole, crashes, pairs;
+};
+
 struct campaign
 {
   struct simdisk *disk;		/* D->now is the image before the records. */
@@ -19,6 +26,7 @@ struct campaign
   unsigned subsets;		/* Drawn at each write, besides the prefix. */
   unsigned e2fsck_every;	/* Compare with e2fsck every so many.  */
   unsigned again_every;		/* Crash in recovery every so many.  */
+  unsigned long pairs;		/* At most so many pairs a state, see recrash. */
   unsigned mount_every;		/* Mount and work on every so many.  */
   /* A further oracle: null, or what is wrong.  */
   const char *(*judge_more) (void *arg, size_t record);
@@ -27,9 +35,21 @@ struct campaign
   size_t about;			/* Judge about so many; 0: all.  */
 
   /* Results.  */
-  unsigned long states, replayed, blocks, revoked, e2fsck_runs, again,
+  struct recrash again;
+  unsigned long states, replayed, blocks, revoked, e2fsck_runs,
     torn, torn_ends, mounts, orphans;
 };
+
+/* Recover IMAGE with a crash at every write of the recovery, and at every
+   write of the recovery after that crash, or at as many of these as make
+   MOST pairs (0: all).  At each crash twice: with all writes so far, and
+   with a subset of those that no flush covers.  Each recovery that follows
+   has to leave the image that one without a crash leaves, and so does this
+   call.  False: it does not; TEXT says where.  */
+bool recrash (struct simdisk *image, struct rng *rng, unsigned long most,
+	      struct recrash *count, char *text, size_t size);
+void recrash_add (struct recrash *sum, const struct recrash *more);
+void recrash_print (const struct recrash *r);
 
 /* Judge every state; dies with the state's coordinates on a failure.  */
 void campaign_run (struct campaign *c);

@@ -61,7 +61,7 @@ one_seed (const struct options *o, uint64_t seed, struct campaign *total)
     .disk = &start, .records = d.records, .nrecords = d.nrecords,
     .scenario = &s, .seed = seed, .subsets = o->subsets,
     .e2fsck_every = o->e2fsck_every, .again_every = o->again_every,
-    .mount_every = o->mount_every, .scratch = o->scratch,
+    .pairs = o->pairs, .mount_every = o->mount_every, .scratch = o->scratch,
   };
   campaign_run (&c);
   struct journal_stats st;
@@ -79,7 +79,7 @@ one_seed (const struct options *o, uint64_t seed, struct campaign *total)
   total->blocks += c.blocks;
   total->revoked += c.revoked;
   total->e2fsck_runs += c.e2fsck_runs;
-  total->again += c.again;
+  recrash_add (&total->again, &c.again);
   total->torn += c.torn;
   total->torn_ends += c.torn_ends;
   total->mounts += c.mounts;
@@ -109,11 +109,11 @@ main (int argc, char **argv)
     one_seed (&o, seed, &total);
   printf ("crash: %lu states recovered and sound (%lu transactions, %lu"
 	  " blocks replayed, %lu revoked; %lu torn writes, %lu torn ends, %lu"
-	  " crashes in"
-	  " recovery, %lu orphan lists, %lu second crashes, %lu compared with"
+	  " orphan lists, %lu mounted and crashed again, %lu compared with"
 	  " e2fsck)\n", total.states, total.replayed, total.blocks,
-	  total.revoked, total.torn, total.torn_ends, total.again, total.orphans,
+	  total.revoked, total.torn, total.torn_ends, total.orphans,
 	  total.mounts, total.e2fsck_runs);
+  recrash_print (&total.again);
   options_done (&o);
   return 0;
 }
