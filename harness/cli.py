@@ -175,7 +175,12 @@ def doctor() -> None:
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")],
 ) -> None:
-    """Write report.html and junit.xml again from results.jsonl."""
+    """Write report.html and junit.xml again from the results of a run or a campaign."""
+    if (folder / "results.sqlite").is_file():
+        from harness.cli_campaign import report_again
+
+        report_again(folder)
+        return
     from harness.report.html import write_all
     from harness.report.jsonl import read_events
 

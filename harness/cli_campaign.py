@@ -80,3 +80,15 @@ def judge(
     from harness.campaign.judge_again import judge_again
 
     raise typer.Exit(int(judge_again(folder, image)))
+
+
+def report_again(folder: Path) -> None:
+    """Write a campaign's report from its results."""
+    from harness.campaign.run import RESULTS
+    from harness.campaign.store import Store
+    from harness.campaign.summary import summarise
+    from harness.report.campaign import write_campaign
+
+    with Store(folder / RESULTS) as store:
+        write_campaign(summarise(store, folder), folder)
+    print(f"wrote {folder / 'report.html'} and {folder / 'junit.xml'}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.campaign.spec import Campaign
+from harness.campaign.store import LogOutline
 from harness.crash.plan import Plan
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
@@ -81,6 +82,18 @@ class Case:
         commits = self.commits if flushes or not self.driver_flushes else ()
         return acknowledged(
             self.steps, self.journal, self.history, self.strictness, commits, flushes
+        )
+
+    @cached_property
+    def outline(self) -> LogOutline:
+        return LogOutline(
+            entries=len(self.log.entries),
+            begin=self.begin,
+            writes=len(self.log.writes),
+            flushes=tuple(entry.index for entry in self.log.flushes),
+            commits=tuple(entry for entry, _ in self.commits),
+            steps=tuple(step.name for step in self.steps),
+            begun=tuple(times.begun for times in self.journal),
         )
 
     def plan(self, campaign: Campaign) -> Plan:

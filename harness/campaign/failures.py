@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.campaign.case import Case
@@ -21,10 +21,16 @@ _UNEXPECTED = 20  # causes of a run that get a folder, most frequent first
 _EXPECTED = 3  # the same, of those that the campaign expects
 
 
-def case_groups(case: Case, store: Store) -> tuple[Group, ...]:
-    """The causes of a run's failures."""
-    names = {case.name: [step.name for step in case.steps]}
-    return groups(case.variant, store.failures(case.name), names)
+def variant_groups(store: Store, variant: str, cases: Sequence[str]) -> tuple[Group, ...]:
+    """The causes of the failures of a variant's runs."""
+    found = [failure for name in cases for failure in store.failures(name)]
+    return groups(variant, found, {name: store.outline(name).steps for name in cases})
+
+
+def folder_of(out: Path, case: str, group: Group) -> Path:
+    """Where the example of a cause is saved."""
+    plain = re.sub(r"[^a-z0-9-]+", "-", f"{group.oracle}-{group.cause}-{group.operation}")
+    return out / FOLDER / f"{case}-{plain}"
 
 
 def expected_of(campaign: Campaign, group: Group) -> Expectation:
@@ -47,20 +53,16 @@ def save_failures(
 
     `sources` has the recoveries by their parent's id.  What is saved already stays as it is.
     """
-    found = case_groups(case, store)
+    found = variant_groups(store, case.variant, [case.name])
     wrong = [g for g in found if expected_of(campaign, g) is Expectation.PASS]
     known = [g for g in found if expected_of(campaign, g) is not Expectation.PASS]
     saved = []
     for group in [*wrong[:_UNEXPECTED], *known[:_EXPECTED]]:
-        folder = out / FOLDER / f"{case.name}-{_plain(group)}"
+        folder = folder_of(out, case.name, group)
         if not (folder / "README.md").is_file():
             _save(campaign, case, group, sources, folder, scratch)
         saved.append(folder)
     return saved
-
-
-def _plain(group: Group) -> str:
-    return re.sub(r"[^a-z0-9-]+", "-", f"{group.oracle}-{group.cause}-{group.operation}")
 
 
 def _save(

@@ -63,7 +63,7 @@ class Judging:
             cuts = tuple(case.plan(self.campaign).cuts())
             contents = plan_contents(case.base, case.log, cuts)
             self.store.add_seconds({"plan": time.monotonic() - began})
-        self.store.add_case(case.name, case.variant)
+        self.store.add_case(case.name, case.variant, case.outline)
         self.store.set_planned(case.name, Counter(cut.model for cut in cuts))
         judge_log(case, self.store)
         self.live.note(

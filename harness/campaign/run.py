@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -19,8 +20,9 @@ from harness.campaign.live import Live
 from harness.campaign.selfcheck import check_model_oracles, check_quick_way
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
+from harness.campaign.summary import summarise
 from harness.doctor import require
-from harness.errors import Exit, UsageError
+from harness.errors import Exit, HurdleError, UsageError
 from harness.events import Bus
 from harness.experiment.context import Context, Request
 from harness.experiment.versions import versions
@@ -31,8 +33,10 @@ from harness.machine.accel import Accel, choose_accel
 from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
 from harness.progress import say
+from harness.report.campaign import write_campaign
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
+from harness.signals import Stopped
 from harness.variants.ready import ready_image
 
 RESULTS = "results.sqlite"
@@ -67,6 +71,10 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
         store = stack.enter_context(Store(options.out / RESULTS))
         store.set_meta("campaign", campaign.model_dump_json(by_alias=True, exclude_unset=True))
         store.set_meta("command", options.command)
+        store.set_meta("guest", recipe.name)
+        store.set_meta("variants", json.dumps(variants))
+        store.set_meta("versions", json.dumps(versions(recipe, image)))
+        store.set_meta("broken", "")
         live = stack.enter_context(Live(_console()))
         with live.phase("self-check: each oracle tells a good image from a bad one"):
             selfcheck(rundir.scratch)
@@ -74,12 +82,19 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
             check_quick_way(rundir.scratch)
         judging = Judging(campaign, rundir, store, live, options.workers)
         runner = _Runner(campaign, recipe, image, judging, live, options)
-        for variant in variants:
-            for seed in campaign.seeds:
-                runner.run(variant, seed)
+        try:
+            for variant in variants:
+                for seed in campaign.seeds:
+                    runner.run(variant, seed)
+        except (HurdleError, Stopped) as error:
+            store.set_meta("broken", f"the campaign did not end: {error}")
+            raise
+        finally:
+            write_campaign(summarise(store, options.out), options.out)
         lines = campaign_lines(campaign, store, variants)
         phases = store.seconds()
     live.table(lines)
+    live.note(f"report: {options.out / 'report.html'}")
     if options.timings:
         live.timings(phases, options.workers)
     return exit_code(lines)

@@ -11,18 +11,18 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from harness.errors import InfraError, UsageError
 from harness.verdicts import CrashModel, Finding, FindingClass, Judgement, Oracle, Verdict
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE cases (name TEXT PRIMARY KEY, variant TEXT NOT NULL);
+CREATE TABLE cases (name TEXT PRIMARY KEY, variant TEXT NOT NULL, log TEXT NOT NULL);
 CREATE TABLE planned (
   "case" TEXT NOT NULL, model TEXT NOT NULL, states INTEGER NOT NULL, PRIMARY KEY ("case", model)
 ) WITHOUT ROWID;
@@ -80,6 +80,19 @@ class Failure:
     reason: str
     cause: str  #: name of the first finding that is damage
     op: int
+
+
+@dataclass(frozen=True)
+class LogOutline:
+    """A write log as far as a report draws it; numbers are of its entries."""
+
+    entries: int
+    begin: int
+    writes: int
+    flushes: tuple[int, ...]
+    commits: tuple[int, ...]
+    steps: tuple[str, ...]  #: names of the operations
+    begun: tuple[int, ...]  #: where each operation began
 
 
 def cause_of(judgement: Judgement) -> str:
@@ -152,9 +165,21 @@ class Store:
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
-    def add_case(self, name: str, variant: str) -> None:
+    def add_case(self, name: str, variant: str, log: LogOutline) -> None:
+        row = (name, variant, json.dumps(asdict(log)))
         with self._errors():
-            self._db.execute("INSERT OR REPLACE INTO cases VALUES (?, ?)", (name, variant))
+            self._db.execute(
+                "INSERT INTO cases VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING", row
+            )
+
+    def outline(self, case: str) -> LogOutline:
+        """What a case's log and workload look like."""
+        with self._errors():
+            row = self._db.execute("SELECT log FROM cases WHERE name = ?", (case,)).fetchone()
+        found: dict[str, Any] = {}
+        for name, value in json.loads(row[0]).items():
+            found[name] = tuple(value) if isinstance(value, list) else value
+        return LogOutline(**found)
 
     def cases(self) -> list[tuple[str, str]]:
         """Name and variant, in the order they were added."""

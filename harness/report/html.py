@@ -41,7 +41,7 @@ def page(events: Sequence[Event]) -> str:
     """The HTML that `write_html` writes."""
     report = build(events)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(report=report, tone=_TONES.get(report.ending, "infra"))
     )
@@ -53,7 +53,8 @@ def _printable(value: Any) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of all pages."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from junitparser import JUnitXml
 from rich.console import Console
 
 from harness.campaign import selfcheck as campaign_selfcheck
@@ -26,6 +27,7 @@ from harness.campaign.live import Live
 from harness.campaign.minimise import minimise
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
+from harness.campaign.summary import summarise
 from harness.crash import writelog
 from harness.crash.blocks import BLOCK
 from harness.crash.plan import Cut, parse
@@ -35,6 +37,7 @@ from harness.errors import Exit, InfraError
 from harness.images.recipe import GuestOs
 from harness.oracles.names import NamesJudge
 from harness.oracles.selfcheck import debugfs
+from harness.report.campaign import junit_xml, page
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel, FindingClass, Judgement, Oracle, Verdict
 from tests.pure.write_logs import Item, flush
@@ -286,6 +289,13 @@ def test_a_failure_is_saved_small_and_judged_again_without_the_run(folder: Path)
     assert fails(found, Oracle.STRUCTURE)
     saved = sorted((folder / "out" / "failures").iterdir())
     assert saved
+    with Store(folder / "out" / "results.sqlite") as store:
+        store.set_meta("campaign", campaign(recovery=0).model_dump_json(exclude_unset=True))
+        summary = summarise(store, folder / "out")
+    text = page(summary)
+    assert summary.tone == "fail" and summary.next_step.startswith("hurdle judge ")
+    assert all(f"hurdle judge {each}" in text for each in saved) and "<svg" in text
+    assert JUnitXml.fromstring(junit_xml(summary)).failures > 0
     (base.parent / "base.raw").unlink()  # nothing of the run is needed
     for each in saved:
         assert judge_again(each, folder / "state.raw") is Exit.UNEXPECTED
