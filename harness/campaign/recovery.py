@@ -20,11 +20,17 @@ from harness.crash.writelog import WriteLog
 from harness.disk.copy import sparse_copy
 from harness.disk.fsck import Mode, e2fsck
 from harness.rundir import RunDir
+from harness.verdicts import CrashModel
+
+_HONEST = tuple(f"{model}-" for model in (CrashModel.PREFIX, CrashModel.SUBSET, CrashModel.TORN))
 
 
 def chosen_parents(replayed: Sequence[str], count: int, seed: int) -> tuple[Cut, ...]:
-    """Some of the states whose log was replayed: `count` of them, chosen by seed."""
-    own = [name for name in replayed if "~" not in name]
+    """Some of the states whose log was replayed: `count` of them, chosen by seed.
+
+    Only of those that an honest disk can leave: what a lying one lost, recovery can't bring back.
+    """
+    own = [name for name in replayed if name.startswith(_HONEST)]
     choice = random.Random(f"{seed}/recovery")
     chosen = own if len(own) <= count else sorted(choice.sample(own, count))
     return tuple(parse(name) for name in chosen)

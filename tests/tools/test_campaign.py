@@ -25,6 +25,7 @@ from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lab import Content, Lab, Source
 from harness.campaign.live import Live
 from harness.campaign.minimise import minimise
+from harness.campaign.recovery import chosen_parents
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
@@ -302,6 +303,14 @@ def test_a_failure_is_saved_small_and_judged_again_without_the_run(folder: Path)
         shown = subprocess.run([each / "show.sh"], capture_output=True, text=True, check=True)
         assert "after e2fsck -p" in shown.stdout
         assert "hurdle judge" in (each / "README.md").read_text()
+
+
+def test_only_what_an_honest_disk_leaves_is_recovered_twice() -> None:
+    names = ["lying-00004-without-1", "overlap-00004-without-1", "recovery:prefix-00001~x"]
+    assert chosen_parents(names, 5, 1) == ()
+    honest = [f"prefix-{n:05d}" for n in range(9)]
+    chosen = chosen_parents([*names, *honest], 3, 1)
+    assert len(set(chosen)) == 3 and chosen == chosen_parents([*honest], 3, 1)
 
 
 def test_minimising_keeps_the_cause_and_drops_the_rest() -> None:
