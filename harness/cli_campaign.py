@@ -41,6 +41,10 @@ def campaign(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the campaign."),
     ] = None,
+    guest_settings: Annotated[
+        list[str] | None,
+        typer.Option("--guest-set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+    ] = None,
     timings: Annotated[bool, typer.Option("--timings", help="Print what each phase took.")] = False,
 ) -> None:
     """Make thousands of crash states of each run's write log, and judge them all.
@@ -51,7 +55,7 @@ def campaign(
     from harness.campaign.spec import Campaign, campaign_path
 
     spec = load(campaign_path(name), Campaign, parse_overrides(settings or []))
-    recipe = load_recipe(guest or spec.guest)
+    recipe = load_recipe(guest or spec.guest, parse_overrides(guest_settings or []))
     options = Options(
         out=out or Path("out") / f"{spec.name}-{recipe.name}",
         workers=workers or default_workers(),

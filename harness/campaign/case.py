@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.campaign.spec import Campaign
 from harness.campaign.store import LogOutline
+from harness.campaign.work import Work, work_of
 from harness.crash.plan import Plan
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.jbd2 import JournalMap, commits_in, journal_map
 from harness.errors import InfraError
-from harness.oracles.acknowledged import Acknowledged, Strictness, acknowledged
+from harness.oracles.acknowledged import Strictness
 from harness.report.atomic import write_atomically
-from harness.workloads.journal import OpTimes
-from harness.workloads.model import History, history
-from harness.workloads.ops import describe
-from harness.workloads.scenario import Step
 
 _FILE = "case.json"
 
@@ -38,9 +35,7 @@ class Case:
     seed: int
     base: Path
     log_path: Path
-    setup: tuple[Step, ...]
-    steps: tuple[Step, ...]
-    journal: tuple[OpTimes, ...]
+    work: Work
     begin: int
     strictness: Strictness
     driver_flushes: bool | None
@@ -67,24 +62,6 @@ class Case:
         return commits_in(self.log, self.journal_map) if self.journal_map else ()
 
     @cached_property
-    def history(self) -> History:
-        return history(self.setup, self.steps)
-
-    @cached_property
-    def words(self) -> tuple[str, ...]:
-        """The operations in words."""
-        return tuple(describe(step) for step in self.steps)
-
-    @cached_property
-    def acknowledged(self) -> Acknowledged:
-        """Where a flush could have been sent and none was, no commit acknowledges anything."""
-        flushes = [entry.index for entry in self.log.flushes]
-        commits = self.commits if flushes or not self.driver_flushes else ()
-        return acknowledged(
-            self.steps, self.journal, self.history, self.strictness, commits, flushes
-        )
-
-    @cached_property
     def outline(self) -> LogOutline:
         return LogOutline(
             entries=len(self.log.entries),
@@ -92,8 +69,8 @@ class Case:
             writes=len(self.log.writes),
             flushes=tuple(entry.index for entry in self.log.flushes),
             commits=tuple(entry for entry, _ in self.commits),
-            steps=tuple(step.name for step in self.steps),
-            begun=tuple(times.begun for times in self.journal),
+            steps=self.work.names,
+            begun=self.work.begun,
         )
 
     def plan(self, campaign: Campaign) -> Plan:
@@ -115,9 +92,7 @@ class Case:
             "seed": self.seed,
             "base": self.base.name,
             "log": self.log_path.name,
-            "setup": [_plain(step) for step in self.setup],
-            "steps": [_plain(step) for step in self.steps],
-            "journal": [asdict(times) for times in self.journal],
+            "work": self.work.plain(),
             "begin": self.begin,
             "strictness": self.strictness.value,
             "driver_flushes": self.driver_flushes,
@@ -142,9 +117,7 @@ def load_case(folder: Path) -> Case:
             seed=data["seed"],
             base=folder / data["base"],
             log_path=folder / data["log"],
-            setup=tuple(Step.model_validate(step) for step in data["setup"]),
-            steps=tuple(Step.model_validate(step) for step in data["steps"]),
-            journal=tuple(OpTimes(**times) for times in data["journal"]),
+            work=work_of(data["work"]),
             begin=data["begin"],
             strictness=Strictness(data["strictness"]),
             driver_flushes=data["driver_flushes"],
@@ -152,7 +125,3 @@ def load_case(folder: Path) -> Case:
         )
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise InfraError(f"{path} is no case: {exc}", hint="run the campaign again") from exc
-
-
-def _plain(step: Step) -> dict[str, Any]:
-    return step.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.campaign.case import Case
 from harness.campaign.spec import Campaign
+from harness.campaign.work import StepsWork
 from harness.experiment.context import Context
 from harness.experiment.crash import crash
 from harness.images.recipe import GuestOs
@@ -31,9 +32,11 @@ def record(
         seed=seed,
         base=evidence.base,
         log_path=evidence.log,
-        setup=campaign.setup,
-        steps=campaign.workload(seed),
-        journal=tuple(OpTimes(op.index, op.log_before, op.log_after) for op in evidence.ops),
+        work=StepsWork(
+            setup=campaign.setup,
+            steps=campaign.workload(seed),
+            journal=tuple(OpTimes(op.index, op.log_before, op.log_after) for op in evidence.ops),
+        ),
         begin=evidence.workload_from,
         strictness=campaign.strictness,
         # Linux' drivers for all disks that QEMU has send the flush; the Hurd's may not.

@@ -162,12 +162,9 @@ e2fsck -f -n recovered.raw || echo "exit code $?"
 
 
 def _readme(case: Case, cut: Cut, said: Reproduction, judgement: Judgement) -> str:
-    last = max((t.number for t in case.journal if t.begun < cut.upto), default=-1)
-    if said.parent:
-        last = max(
-            (t.number for t in case.journal if t.begun < parse(said.parent).upto), default=-1
-        )
-    ops = "\n".join(f"{n:4d}  {word}" for n, word in list(enumerate(case.words))[: last + 1][-12:])
+    last = case.work.last_begun(parse(said.parent).upto if said.parent else cut.upto)
+    begun = list(enumerate(case.work.words))[: last + 1]
+    ops = "\n".join(f"{number:4d}  {word}" for number, word in begun[-12:])
     findings = "\n".join(f"- {each.code}: {each.text}" for each in judgement.findings[:8])
     versions = "\n".join(f"- {name}: {text}" for name, text in case.versions.items())
     where = (

@@ -131,6 +131,15 @@ def _differences(found: Mapping[str, Look], expected: Mapping[str, Look]) -> lis
     return sorted(result, key=lambda each: _WORST.index(each.code))
 
 
+def finding_of(text: str) -> Finding:
+    """A difference between trees in words (`/a is absent`) as a finding."""
+    if text.endswith(" is absent"):
+        code = "name-lost"
+    else:
+        code = "name-unexpected" if text.endswith("should be absent") else "look-differs"
+    return Finding(code, FindingClass.DAMAGE, text)
+
+
 def _judgement(oracle: Oracle, reason: str, found: Sequence[Finding]) -> Judgement:
     return Judgement(oracle, Verdict.FAIL, reason, tuple(found[:_SHOWN]))
 

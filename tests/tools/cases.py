@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.campaign.case import Case
 from harness.campaign.spec import Campaign
+from harness.campaign.work import StepsWork
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.copy import sparse_copy
@@ -78,9 +79,8 @@ def case(folder: Path, base: Path, items: Sequence[Item], *, synced: bool = True
     flushes = [entry.index for entry in WriteLog.read(log, SIZE).flushes]
     returned = flushes[-1] + 1 if flushes else len(items)
     times = (OpTimes(0, 0, 0), OpTimes(1, 0, returned if synced else None))
-    made = Case(
-        "made-1", "made", 1, base, log, (), STEPS, times, 0, Strictness.EXT3, True, {"hurdle": "0"}
-    )
+    work = StepsWork((), STEPS, times)
+    made = Case("made-1", "made", 1, base, log, work, 0, Strictness.EXT3, True, {"hurdle": "0"})
     made.save()
     return made
 

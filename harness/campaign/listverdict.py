@@ -1,0 +1,171 @@
+"""Trees of op lists: names, what was acknowledged, bytes.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from harness.campaign.case import Case
+from harness.campaign.work import ListWork
+from harness.crash.blocks import BLOCK, ZERO_ID
+from harness.crash.plan import Cut
+from harness.oracles.names import finding_of
+from harness.oracles.observed import FileSeen, Observed
+from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
+from harness.workloads.agent.allowed import Allowed
+from harness.workloads.agent.oplist import OpRef
+from harness.workloads.agent.orders import Moment, Orders
+from harness.workloads.agent.pattern import Stretch, explains, fill, stretches
+from harness.workloads.agent.rules import HURD, LINUX
+from harness.workloads.agent.tree import REGULAR, Node
+
+_SHOWN = 8  # findings that are kept of one state
+
+
+class ListOracles:
+    """Judges the trees of one list's states."""
+
+    known = frozenset({ZERO_ID})  #: all other blocks come with their bytes
+
+    def __init__(self, case: Case, work: ListWork) -> None:
+        self._work = work
+        self._level = case.strictness.value
+        self._orders = Orders(work.ops, work.journal, HURD if work.hurd else LINUX, case.strictness)
+        self._allowed = Allowed(self._orders, ordered_sizes=work.ordered_sizes)
+        # Where each transaction was safe: behind the flush that follows its commit block.
+        self._settled = tuple(_settled(case, work))
+
+    def key(self, cut: Cut) -> object:
+        """States of equal trees and keys get equal verdicts."""
+        return self._work.position(cut.upto, torn=cut.torn is not None)
+
+    def judge(self, cut: Cut, seen: Observed) -> tuple[Judgement, ...]:
+        """Durability, prefix and stale."""
+        if seen.unreadable:
+            text = f"no tree: {seen.unreadable}"
+            found = (Finding("tree-unreadable", FindingClass.DAMAGE, text),)
+            return (
+                Judgement(Oracle.DURABILITY, Verdict.FAIL, text, found),
+                Judgement(Oracle.PREFIX, Verdict.FAIL, text, found),
+                Judgement(Oracle.STALE, Verdict.VOID, text),
+            )
+        position = self._work.position(cut.upto, torn=cut.torn is not None)
+        settled = max((safe for at, safe in self._settled if at < position), default=0)
+        sizes = {path: file.size for path, file in seen.files.items()}
+        said = self._allowed.judge(position, seen.looks, sizes, settled)
+        wrong = tuple(finding_of(text) for text in said.differences[:_SHOWN])
+        if said.prefix is None:
+            reason = self._orders.contradiction or "no moment of the workload has this tree"
+            if wrong:
+                reason += f"; the nearest differs: {wrong[0].text}"
+            prefix = Judgement(Oracle.PREFIX, Verdict.FAIL, reason, wrong)
+            why = "the tree is of no moment, so what it has of the acknowledged is not known"
+            durability = Judgement(Oracle.DURABILITY, Verdict.VOID, why)
+        else:
+            prefix = Judgement(Oracle.PREFIX, Verdict.PASS, "the tree is that of a moment")
+            durability = self._durability(position, said.durable, wrong, seen)
+        return durability, prefix, self._stale(position, seen)
+
+    def _durability(
+        self, position: int, durable: Moment | None, wrong: tuple[Finding, ...], seen: Observed
+    ) -> Judgement:
+        if durable is None:
+            reason = f"an operation is not there that was acknowledged ({self._level})"
+            if wrong:
+                reason = f"{wrong[0].text}, though it was acknowledged ({self._level})"
+            return Judgement(Oracle.DURABILITY, Verdict.FAIL, reason, wrong)
+        lost = tuple(self._lost(position, durable, seen))[:_SHOWN]
+        if lost:
+            reason = f"{lost[0].text}, though it was acknowledged ({self._level})"
+            return Judgement(Oracle.DURABILITY, Verdict.FAIL, reason, lost)
+        reason = f"all that was acknowledged ({self._level}) is there"
+        return Judgement(Oracle.DURABILITY, Verdict.PASS, reason)
+
+    def _lost(self, position: int, moment: Moment, seen: Observed) -> Iterator[Finding]:
+        """Bytes that were acknowledged and not touched since, and are others now."""
+        acks = self._orders.acknowledged(position)
+        for path, number in moment.tree.walk():
+            node = moment.tree.nodes[number]
+            if node.kind != REGULAR or not node.size:
+                continue
+            begun = [
+                self._work.journal.spans[ack.by].begin
+                for ack in acks
+                if ack.everything or ack.data == number
+            ]
+            if not begun or self._touched(number, max(begun), position):
+                continue
+            place = _first_difference(_bytes(seen.files[path], seen), self._bytes_of(node))
+            if place is not None:
+                text = f"/{path} differs from byte {place} on from what was written"
+                yield Finding("data-lost", FindingClass.DAMAGE, text)
+
+    def _touched(self, number: int, since: int, position: int) -> bool:
+        """Whether an operation that changes an object was under way or began after `since`."""
+        spans = self._work.journal.spans
+        return any(
+            number in objects
+            and spans[ref].begin < position
+            and ((end := spans[ref].end) is None or end > since)
+            for ref, objects in self._orders.touched.items()
+        )
+
+    def _bytes_of(self, node: Node) -> bytes:
+        data = bytearray(node.size)
+        for start, end, ref in node.extents:
+            data[start:end] = fill(self._work.ops.run, ref, start, end - start)
+        return bytes(data)
+
+    def _stale(self, position: int, seen: Observed) -> Judgement:
+        found: list[Finding] = []
+        begun = {ref for ref, span in self._work.journal.spans.items() if span.begin < position}
+        for path, file in seen.files.items():
+            data = _bytes(file, seen)
+            for stretch in stretches(data, self._work.ops.run):
+                if not self._own(stretch, begun):
+                    text = f"/{path} holds {stretch.found[:48]!r} at byte {stretch.start}"
+                    found.append(Finding("stale-data", FindingClass.DAMAGE, text))
+        if found:
+            reason = f"{found[0].text}, which was never written there"
+            return Judgement(Oracle.STALE, Verdict.FAIL, reason, tuple(found[:_SHOWN]))
+        reason = "every file holds only bytes that were written at their place"
+        return Judgement(Oracle.STALE, Verdict.PASS, reason)
+
+    def _own(self, stretch: Stretch, begun: set[OpRef]) -> bool:
+        if stretch.kind == "zero":
+            return True
+        if stretch.kind == "own":
+            return stretch.ref in begun
+        if stretch.kind == "foreign":
+            return False
+        return explains(self._work.ops.run, stretch, sorted(begun, key=_order)) is not None
+
+
+def _order(ref: OpRef) -> tuple[int, int]:
+    return ref.thread, ref.index
+
+
+def _bytes(file: FileSeen, seen: Observed) -> bytes:
+    parts = (bytes(BLOCK) if b == ZERO_ID else seen.strange[b] for b in file.blocks)
+    return b"".join(parts)[: file.size].ljust(file.size, b"\0")
+
+
+def _first_difference(one: bytes, other: bytes) -> int | None:
+    if one == other:
+        return None
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _settled(case: Case, work: ListWork) -> Iterator[tuple[int, int]]:
+    """(entry of a flush, operations that had returned before this entry are safe from there on).
+
+    An operation that returned before a transaction's commit block is in that transaction or in the
+    next: so with the flush behind a commit, what returned before the one before it is safe.
+    """
+    flushes = [entry.index for entry in case.log.flushes]
+    commits = [entry for entry, _ in case.commits]
+    for before, commit in pairwise(commits):
+        flush = next((each for each in flushes if each > commit), None)
+        if flush is not None:
+            yield work.places[flush], work.places[before]
