@@ -45,6 +45,10 @@ def campaign(
         list[str] | None,
         typer.Option("--guest-set", metavar="KEY=VALUE", help="Change a value of the recipe."),
     ] = None,
+    hurd: Annotated[
+        Path | None,
+        typer.Option(metavar="TREE", help="Build the one --variant from this Hurd tree."),
+    ] = None,
     timings: Annotated[bool, typer.Option("--timings", help="Print what each phase took.")] = False,
 ) -> None:
     """Make thousands of crash states of each run's write log, and judge them all.
@@ -64,6 +68,7 @@ def campaign(
         force=force,
         timings=timings,
         variant=variant,
+        hurd=hurd,
     )
     raise typer.Exit(int(run_campaign(spec, recipe, options)))
 

@@ -17,7 +17,6 @@ from harness.campaign.live import Live
 from harness.campaign.recovery import chosen_parents, recoveries
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
-from harness.campaign.workers import local_workers
 from harness.errors import InfraError
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel
@@ -25,13 +24,13 @@ from harness.verdicts import CrashModel
 
 @dataclass(frozen=True)
 class Judging:
-    """How cases are judged; `workers` is how many processes do it."""
+    """How cases are judged; `workers` are the executor and how many it has."""
 
     campaign: Campaign
     rundir: RunDir
     store: Store
     live: Live
-    workers: int
+    workers: tuple[Executor, int]
 
     def judge(self, case: Case) -> None:
         """Judge what is not judged yet of a case, and save an example of each failure.
@@ -46,14 +45,9 @@ class Judging:
             )
         contents = self._planned(case)
         began = time.monotonic()
-        with local_workers(self.workers) as executor:
-            try:
-                self._states(case, [(Source(case.folder), contents)], executor)
-                again = self._recoveries(case)
-                self._states(case, again, executor)
-            except BaseException:
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
+        self._states(case, [(Source(case.folder), contents)])
+        again = self._recoveries(case)
+        self._states(case, again)
         self.store.add_seconds({"judging, wall": time.monotonic() - began})
         self._save_failures(case, {s.parent.id: s for s, _ in again if s.parent})
 
@@ -72,15 +66,12 @@ class Judging:
         )
         return contents
 
-    def _states(
-        self, case: Case, work: Sequence[tuple[Source, Sequence[Content]]], executor: Executor
-    ) -> None:
+    def _states(self, case: Case, work: Sequence[tuple[Source, Sequence[Content]]]) -> None:
         if not work:
             return
         kind = "states" if work[0][0].parent is None else "crashes in recovery"
         with self.live.states(f"{case.name}: {kind}") as report:
-            workers = (executor, self.workers)
-            judge_states(case, work, self.store, workers, self.rundir.scratch, report)
+            judge_states(case, work, self.store, self.workers, self.rundir.scratch, report)
 
     def _recoveries(self, case: Case) -> list[tuple[Source, tuple[Content, ...]]]:
         states = self.campaign.states

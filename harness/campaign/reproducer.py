@@ -22,7 +22,7 @@ from pathlib import Path
 from harness.campaign.case import Case, load_case
 from harness.campaign.lab import Source
 from harness.crash.plan import Cut, parse
-from harness.crash.writelog import HEADER, MAGIC, SUPERBLOCK, WriteLog
+from harness.crash.writelog import WriteLog, pack_log
 from harness.disk.copy import host_errors, sparse_copy
 from harness.errors import UsageError
 from harness.report.atomic import write_atomically
@@ -66,7 +66,7 @@ def save(
     log = case.log if source.log is None else WriteLog.read(source.log, base.stat().st_size)
     _compress(base, folder / "base.raw.gz")
     _compress(state, folder / "state.raw.gz")
-    write_atomically(folder / "writes.log", cut_log(log, cut.upto))
+    write_atomically(folder / "writes.log", pack_log(log, log.entries[: cut.upto]))
     moved = replace(case, base=folder / "base.raw", log_path=folder / "writes.log")
     moved.save()
     write_atomically(folder / FAILURE, json.dumps(asdict(said), indent=1).encode())
@@ -95,16 +95,6 @@ def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
     parent = parse(said.parent) if said.parent else None
     source = Source(scratch, parent, base, log) if parent else Source(scratch)
     return case, source, parse(said.state), said
-
-
-def cut_log(log: WriteLog, upto: int) -> bytes:
-    """The first `upto` entries of a log, as a log."""
-    unit = log.sector_size
-    parts = [SUPERBLOCK.pack(MAGIC, 1, upto, unit).ljust(unit, b"\0")]
-    for entry in log.entries[:upto]:
-        header = HEADER.pack(entry.sector, entry.nr_sectors, entry.flags, 0)
-        parts.append(header.ljust(unit, b"\0") + log.data(entry))
-    return b"".join(parts)
 
 
 def _compress(source: Path, target: Path) -> None:

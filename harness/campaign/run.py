@@ -16,11 +16,13 @@ from harness.campaign.case import Case, is_case, load_case
 from harness.campaign.compare import exit_code
 from harness.campaign.guest import record
 from harness.campaign.judging import Judging, campaign_lines
+from harness.campaign.lists import record_lists
 from harness.campaign.live import Live
 from harness.campaign.selfcheck import check_model_oracles, check_quick_way
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
+from harness.campaign.workers import local_workers
 from harness.doctor import require
 from harness.errors import Exit, HurdleError, UsageError
 from harness.events import Bus
@@ -54,6 +56,7 @@ class Options:
     force: bool = False
     timings: bool = False
     variant: str | None = None
+    hurd: Path | None = None  #: a tree to build the one variant from
 
 
 def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
@@ -64,7 +67,7 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
     """
     variants = _variants(campaign, recipe, options.variant)
     require(f"qemu-system-{recipe.machine.arch}", "e2fsck", "debugfs", "mke2fs", "setpriv")
-    image = ready_image(recipe, variants, Cache.default(), say)
+    image = ready_image(recipe, variants, Cache.default(), say, tree=options.hurd)
     _claim(options, campaign)
     with ExitStack() as stack:
         rundir = stack.enter_context(RunDir(options.out))
@@ -80,12 +83,12 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
             selfcheck(rundir.scratch)
             check_model_oracles()
             check_quick_way(rundir.scratch)
-        judging = Judging(campaign, rundir, store, live, options.workers)
+        workers = (stack.enter_context(local_workers(options.workers)), options.workers)
+        judging = Judging(campaign, rundir, store, live, workers)
         runner = _Runner(campaign, recipe, image, judging, live, options)
         try:
             for variant in variants:
-                for seed in campaign.seeds:
-                    runner.run(variant, seed)
+                runner.run(variant)
         except (HurdleError, Stopped) as error:
             store.set_meta("broken", f"the campaign did not end: {error}")
             raise
@@ -167,9 +170,35 @@ class _Runner:
         self._options = options
         self._accel: Accel | None = None
 
-    def run(self, variant: str, seed: int) -> None:
-        """One run of a variant, from power on to the last verdict; what is there is not redone."""
-        self._judging.judge(self._case(f"{variant}-{seed}", variant, seed))
+    def run(self, variant: str) -> None:
+        """All runs of a variant, to the last verdict; what is there is not redone."""
+        if self._campaign.lists is not None:
+            for case in self._lists(variant):
+                self._judging.judge(case)
+            return
+        for seed in self._campaign.seeds:
+            self._judging.judge(self._case(f"{variant}-{seed}", variant, seed))
+
+    def _lists(self, variant: str) -> list[Case]:
+        with self._live.phase(f"{variant}: op lists in the guest"):
+            cases = record_lists(
+                self._campaign,
+                self._recipe,
+                self._image,
+                variant,
+                self._accelerator(),
+                self._judging.rundir,
+                versions(self._recipe, self._image),
+            )
+        self._live.note(f"{variant}: {len(cases)} op lists")
+        return cases
+
+    def _accelerator(self) -> Accel:
+        if self._accel is None:
+            probe = spec_for(self._recipe, self._image, ())
+            accel = self._recipe.machine.accel
+            self._accel = choose_accel(accel, probe, self._judging.rundir)
+        return self._accel
 
     def _case(self, name: str, variant: str, seed: int) -> Case:
         rundir = self._judging.rundir
@@ -180,14 +209,11 @@ class _Runner:
             shutil.rmtree(folder)
         scenario = self._campaign.scenario(seed)
         request = Request(scenario, self._recipe, self._image, (variant,), self._options.command)
-        if self._accel is None:
-            probe = spec_for(self._recipe, self._image, ())
-            self._accel = choose_accel(self._recipe.machine.accel, probe, rundir)
         with JsonlWriter(rundir.logs / f"{name}.jsonl") as writer:
             bus = Bus(time.monotonic)
             bus.subscribe(self._live.guest(name, len(scenario.steps) - 1))
             bus.subscribe(writer)
-            context = Context(request, bus, rundir, self._accel)
+            context = Context(request, bus, rundir, self._accelerator())
             made_with = versions(self._recipe, self._image)
             return record(context, self._campaign, variant, seed, name, made_with)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.config import Spec
 from harness.crash.plan import Limits
 from harness.errors import UsageError
 from harness.oracles.acknowledged import Strictness
 from harness.verdicts import CrashModel, Expectation, Oracle
+from harness.workloads.agent.oplist import OpList, parse
 from harness.workloads.model import history
 from harness.workloads.scenario import Disk, Scenario, Step, WatchedObject
 from harness.workloads.stress import WEIGHTS, stress
@@ -33,6 +34,27 @@ class Stress(Spec):
         if unknown:
             raise ValueError(f"weights: {unknown[0]} is none of {', '.join(WEIGHTS)}")
         return self
+
+
+class Lists(Spec):
+    """Op lists that the agent runs in the guest, all in one boot, each on a fresh file system."""
+
+    texts: tuple[str, ...] = ()  #: lists written out, as docs/workloads.md describes them
+
+    @field_validator("texts")
+    @classmethod
+    def _are_lists(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for number, text in enumerate(texts):
+            try:
+                parse(text, f"list {number}")
+            except UsageError as exc:
+                raise ValueError(str(exc)) from exc
+        return texts
+
+    def op_lists(self) -> tuple[OpList, ...]:
+        """All of them, with run numbers of their own."""
+        found = [parse(text) for text in self.texts]
+        return tuple(OpList(n, each.threads, each.about) for n, each in enumerate(found, start=1))
 
 
 class States(Spec):
@@ -87,6 +109,7 @@ class Campaign(Spec):
     guest: str = "linux-control"
     disk: Disk = Disk()
     stress: Stress | None = None
+    lists: Lists | None = None
     setup: tuple[Step, ...] = ()
     steps: tuple[Step, ...] = ()  #: a workload that is written out, instead of `stress`
     states: States = States()
@@ -95,8 +118,8 @@ class Campaign(Spec):
 
     @model_validator(mode="after")
     def _one_workload(self) -> Campaign:
-        if (self.stress is None) == (not self.steps):
-            raise ValueError("a workload is either `stress` or `steps`")
+        if sum((self.stress is not None, self.lists is not None, bool(self.steps))) != 1:
+            raise ValueError("a workload is one of `stress`, `lists` and `steps`")
         if not self.states.models:
             raise ValueError("states: no crash model is asked for")
         bad = [step.name for step in (*self.setup, *self.steps) if not step.is_operation]

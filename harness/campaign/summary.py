@@ -23,6 +23,7 @@ from harness.verdicts import (
 )
 
 _BINS = 250  # columns of a map
+_MAPS = 24
 _CAUSES = 40  # rows of the table of causes
 _ENDINGS = {
     Exit.OK: ("as expected", "pass"),
@@ -56,11 +57,7 @@ def summarise(store: Store, out: Path) -> Summary:
         safe=tuple(_safe(store, lines, by_variant)),
         rows=tuple(_rows(lines)),
         causes=causes[:_CAUSES],
-        maps=tuple(
-            _map(campaign, store, variant, name)
-            for variant, names in by_variant.items()
-            for name in names
-        ),
+        maps=_maps(campaign, store, by_variant),
         phases=tuple(store.seconds()),
         versions=tuple(json.loads(store.meta("versions") or "{}").items()),
         next_step=f"hurdle judge {wrong[0].folder}" if wrong else "",
@@ -142,6 +139,14 @@ def _causes(
                 )
             )
     return sorted(found, key=lambda cause: (cause.expected, -cause.count, cause.variant))
+
+
+def _maps(campaign: Campaign, store: Store, by_variant: dict[str, list[str]]) -> tuple[Map, ...]:
+    """The runs' maps; of very many runs those with most failures."""
+    names = [(variant, name) for variant, found in by_variant.items() for name in found]
+    if len(names) > _MAPS:
+        names = sorted(names, key=lambda pair: -len(store.failures(pair[1])))[:_MAPS]
+    return tuple(_map(campaign, store, variant, name) for variant, name in names)
 
 
 def _map(campaign: Campaign, store: Store, variant: str, case: str) -> Map:

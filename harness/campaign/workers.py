@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,11 +21,18 @@ from harness.campaign.lab import Content, Examined, Lab, Source
 _PR_SET_PDEATHSIG = 1
 
 
-def local_workers(count: int) -> Executor:
+@contextmanager
+def local_workers(count: int) -> Iterator[Executor]:
     """Processes of this machine; they end when hurdle does, however it ends."""
-    return ProcessPoolExecutor(
+    executor = ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
     )
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
 
 
 def _begin(parent: int) -> None:

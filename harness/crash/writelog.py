@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,6 +137,16 @@ class WriteLog:
     def in_flight(self) -> tuple[Entry, ...]:
         """The writes after the last flush: those that a power cut may lose."""
         return tuple(entry for entry in self.writes if entry.index >= self.settled)
+
+
+def pack_log(log: WriteLog, entries: Sequence[Entry]) -> bytes:
+    """Some entries of a log, as a log of their own."""
+    unit = log.sector_size
+    parts = [SUPERBLOCK.pack(MAGIC, 1, len(entries), unit).ljust(unit, b"\0")]
+    for entry in entries:
+        header = HEADER.pack(entry.sector, entry.nr_sectors, entry.flags & ~MARK, 0)
+        parts.append(header.ljust(unit, b"\0") + log.data(entry))
+    return b"".join(parts)
 
 
 class LogFollower:

@@ -29,6 +29,7 @@ from harness.campaign.recovery import chosen_parents
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
+from harness.campaign.workers import local_workers
 from harness.crash import writelog
 from harness.crash.blocks import BLOCK
 from harness.crash.plan import Cut, parse
@@ -66,8 +67,9 @@ def run(made: Case, wanted: Campaign, out: Path, workers: int = 1) -> dict[str, 
         RunDir(out, base=made.folder) as rundir,
         Store(out / "results.sqlite") as store,
         Live(Console(quiet=True)) as live,
+        local_workers(workers) as executor,
     ):
-        Judging(wanted, rundir, store, live, workers).judge(made)
+        Judging(wanted, rundir, store, live, (executor, workers)).judge(made)
     return verdicts(out / "results.sqlite")
 
 

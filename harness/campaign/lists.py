@@ -1,0 +1,127 @@
+"""Op lists in the guest: many in one boot, each a case of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.campaign.case import Case, is_case, load_case
+from harness.campaign.spec import Campaign
+from harness.campaign.work import ListWork
+from harness.crash.blocks import LoggedDisk, WorkingDisk
+from harness.crash.plan import Cut
+from harness.crash.writelog import WriteLog, pack_log
+from harness.disk.copy import host_errors, sparse_copy
+from harness.experiment.lists import Bench, ListsRun, read_run, run_lists
+from harness.images.cache import Cache
+from harness.images.image import Image
+from harness.images.recipe import GuestOs, Recipe
+from harness.machine.accel import Accel
+from harness.progress import say
+from harness.report.atomic import write_atomically
+from harness.rundir import RunDir
+from harness.verdicts import CrashModel
+from harness.workloads.agent.build import PROGRAM, build, build_for_hurd
+from harness.workloads.agent.marks import OpJournal
+
+_SECONDS = "seconds"  # file of a run that ended: how long its lists took
+
+
+def agent_for(recipe: Recipe, cache: Cache, folder: Path) -> Path:
+    """The agent, compiled for a guest.  Raises `InfraError` or `UsageError` when it can't be."""
+    if recipe.os is GuestOs.HURD:
+        return build_for_hurd(cache, say)
+    return build(folder / PROGRAM)
+
+
+def record_lists(
+    campaign: Campaign,
+    recipe: Recipe,
+    image: Image,
+    variant: str,
+    accel: Accel,
+    rundir: RunDir,
+    versions: dict[str, str],
+) -> list[Case]:
+    """Run all lists of a campaign on a variant; a case for each.  What is there is not run again.
+
+    Raises `InfraError` or `GuestError`; no case is saved then.
+    """
+    lists = campaign.lists.op_lists() if campaign.lists else ()
+    names = [f"{variant}-{ops.run:06x}" for ops in lists]
+    if all(is_case(rundir.out / name) for name in names):
+        return [load_case(rundir.out / name) for name in names]
+    folder = rundir.out / f"{variant}-lists"
+    folder.mkdir(exist_ok=True)
+    agent = agent_for(recipe, Cache.default(), folder)
+    bench = Bench(recipe, image, variant, agent, accel, campaign.disk)
+    done = folder / _SECONDS
+    if done.is_file():
+        base, killed, log = (folder / f for f in ("base.raw", "killed.raw", "writes.log"))
+        run = read_run(bench, lists, base, killed, log, float(done.read_text()))
+    else:
+        run = run_lists(bench, lists, rundir, folder)
+        write_atomically(done, str(run.seconds).encode())
+    return list(_cases(campaign, bench, run, names, rundir, versions))
+
+
+def _cases(
+    campaign: Campaign,
+    bench: Bench,
+    run: ListsRun,
+    names: Sequence[str],
+    rundir: RunDir,
+    versions: dict[str, str],
+) -> Iterator[Case]:
+    """Cut the run's log into the lists' stretches.
+
+    A list's base is the disk as it was when its file system had been laid down.
+    """
+    log = WriteLog.read(run.log, run.base.stat().st_size)
+    disk = LoggedDisk(run.base, log)
+    hurd = bench.recipe.os is GuestOs.HURD
+    try:
+        with WorkingDisk(disk, rundir.scratch / "lists.raw") as work:
+            for name, ops, journal in zip(names, run.lists, run.journals, strict=True):
+                folder = rundir.out / name
+                folder.mkdir(exist_ok=True)
+                begin = (journal.first if journal.laid is None else journal.laid) + 1
+                work.go(Cut(CrashModel.PREFIX, begin))
+                base = folder / "base.raw"
+                sparse_copy(work.image, base)
+                with host_errors(base):
+                    os.truncate(base, bench.disk.size)
+                end = _end(journal)
+                kept = [e for e in log.entries[begin:end] if e.index not in run.marks.entries]
+                write_atomically(folder / "writes.log", pack_log(log, kept))
+                case = Case(
+                    name=name,
+                    variant=bench.variant,
+                    seed=ops.run,
+                    base=base,
+                    log_path=folder / "writes.log",
+                    work=ListWork(
+                        ops=ops,
+                        spans=tuple(journal.spans.values()),
+                        places=tuple(entry.index for entry in kept),
+                        end=end,
+                        hurd=hurd,
+                        ordered_sizes=bench.recipe.variants[bench.variant].fs != "ext4",
+                    ),
+                    begin=0,
+                    strictness=campaign.strictness,
+                    driver_flushes=None if hurd else True,
+                    versions=versions,
+                )
+                case.save()
+                yield case
+    finally:
+        disk.close()
+
+
+def _end(journal: OpJournal) -> int:
+    """The entry of a list's last mark."""
+    if journal.end is not None:
+        return journal.end
+    return max(max(span.begin, span.end or 0) for span in journal.spans.values())
