@@ -51,9 +51,12 @@ def fetch_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter =
         fetch_source(recipe, cache, progress)
 
 
-def lookup(recipe: Recipe, cache: Cache) -> Image | None:
-    """The recipe's image if the cache has it.  What only the start needs comes from the recipe."""
-    image = cache.find(recipe.name, made_from=_made_from(recipe))
+def lookup(recipe: Recipe, cache: Cache, key: str | None = None) -> Image | None:
+    """The recipe's image, or the one of its images with that key, if the cache has it.
+
+    What only the start needs comes from the recipe.
+    """
+    image = cache.find(recipe.name, key=key, made_from=_made_from(recipe))
     if image is None:
         return None
     boot = replace(image.boot, cmdline=recipe.boot.cmdline)
@@ -66,9 +69,9 @@ def lookup(recipe: Recipe, cache: Cache) -> Image | None:
     return replace(image, boot=boot)
 
 
-def find_image(recipe: Recipe, cache: Cache) -> Image:
-    """The recipe's image in the cache; `UsageError` with the command that makes it."""
-    image = lookup(recipe, cache)
+def find_image(recipe: Recipe, cache: Cache, key: str | None = None) -> Image:
+    """As `lookup`; `UsageError` with the command that makes the image where there is none."""
+    image = lookup(recipe, cache, key)
     if image is not None:
         return image
     known = [cached for cached in cache.list() if cached.name == recipe.name]

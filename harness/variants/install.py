@@ -46,39 +46,47 @@ def install(
     With `root` it serves the root as well, which gets a journal if the variant has one.  `version`
     is for reports.  The new image is not tried here; `attempt` does that.
     """
-    variant = variant_of(recipe, name)
-    image = find_image(recipe, cache)
-    before = cache.manifest(image)
-    disk, path = _raw_root(image), variant.translator or ""
+    path = variant_of(recipe, name).translator or ""
     record = InstalledRecord(sha256=file_hash(program), guest_path=path, root=root)
-    if before.installed.get(name) == record:
+    image = find_image(recipe, cache)
+    if cache.manifest(image).installed.get(name) == record:
         say(f"{recipe.name} has this {name} already")
         return image
-    manifest = before.model_copy(
-        update={
-            "key": digest_text(before.key, name, record.model_dump_json())[:24],
-            "built": now(),
-            "installed": {**before.installed, name: record},
-            "versions": {**before.versions, f"ext2fs-{name}": version},
-        }
-    )
     with cache.building(recipe.name, say) as draft:
-        for file in before.files:
-            if file != before.root:
-                (draft / file).parent.mkdir(parents=True, exist_ok=True)
-                os.link(image.folder / file, draft / file)
-        copy = draft / (before.root or "")
-        make_replica(Replica(disk, ()), copy)
-        replay(copy)  # or a later replay would undo what is put there
-        put_files([(program, path)], copy)
-        if root:
-            _serve_root(manifest, program, draft)
-            if variant.journaled and not ext2.superblock(copy).has_journal:
-                run(["tune2fs", "-j", copy.name], cwd=draft)
-        made = cache.publish(draft, manifest)
+        image = find_image(recipe, cache)
+        before = cache.manifest(image)
+        manifest = before.model_copy(
+            update={
+                "key": digest_text(before.key, name, record.model_dump_json())[:24],
+                "built": now(),
+                "installed": {**before.installed, name: record},
+                "versions": {**before.versions, f"ext2fs-{name}": version},
+            }
+        )
+        _assemble(name, program, recipe, image, manifest, draft)
+        cache.publish(draft, manifest)
     _prune(recipe.name, cache)
-    say(f"{recipe.name} {made.key[:12]} has {name} as {path}{' and on its root' if root else ''}")
-    return find_image(recipe, cache)
+    where = " and on its root" if root else ""
+    say(f"{recipe.name} {manifest.key[:12]} has {name} as {path}{where}")
+    return find_image(recipe, cache, manifest.key)
+
+
+def _assemble(
+    name: str, program: Path, recipe: Recipe, image: Image, manifest: Manifest, draft: Path
+) -> None:
+    """The files of the new image: those of the old, but for the root and perhaps its server."""
+    for file in manifest.files:
+        if file != manifest.root:
+            (draft / file).parent.mkdir(parents=True, exist_ok=True)
+            os.link(image.folder / file, draft / file)
+    record, root = manifest.installed[name], draft / (manifest.root or "")
+    make_replica(Replica(_raw_root(image), ()), root)
+    replay(root)  # or a later replay would undo what is put there
+    put_files([(program, record.guest_path)], root)
+    if record.root:
+        _serve_root(manifest, program, draft)
+        if recipe.variants[name].journaled and not ext2.superblock(root).has_journal:
+            run(["tune2fs", "-j", root.name], cwd=draft)
 
 
 def attempt(name: str, recipe: Recipe, cache: Cache, say: Say) -> None:

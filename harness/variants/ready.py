@@ -26,15 +26,16 @@ def ready_image(
     With `tree` the one variant of `names` is built from that Hurd tree, whatever the recipe says.
     Seconds after an edit of ext2fs, a moment when nothing changed.
     """
-    find_image(recipe, cache)  # before anything is built for it
+    image = find_image(recipe, cache)  # before anything is built for it
     if tree is not None and len(names) != 1:
         raise UsageError("--hurd is the tree of one variant", hint="name it: --variant NAME")
     for name in names:
         if tree is None and recipe.variants[name].build is None:
             continue
         made = built(name, recipe, cache, say, tree=tree)
-        install(name, made.file, made.record.version, recipe, cache, say, root=False)
-    return find_image(recipe, cache)
+        # Not looked for again: another run may install something else meanwhile.
+        image = install(name, made.file, made.record.version, recipe, cache, say, root=False)
+    return image
 
 
 def built(name: str, recipe: Recipe, cache: Cache, say: Say, *, tree: Path | None = None) -> Build:

@@ -22,6 +22,8 @@ from harness.variants.spec import HurdVariant
 from harness.variants.tree import open_tree, tree_fetcher
 
 _KEEP = 4  # trees of one variant
+#: the modules of this room on which an expanded tree depends
+_EXPANDERS = ("csource", "expand", "hoist", "makefile", "smpl", "spatch")
 
 
 def expanded_tree(
@@ -60,7 +62,7 @@ def patches_hash(variant: HurdVariant) -> str:
 
 
 def _key(variant: HurdVariant, source: GitSource | DirSource) -> str:
-    code = [file_hash(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    code = [file_hash(Path(__file__).with_name(f"{name}.py")) for name in _EXPANDERS]
     hooks = any(patch.hook for patch in variant.patches)
     spatch = run(["spatch", "--version"]).stdout if hooks else ""
     tree = tree_fetcher().identify(source).digest
@@ -68,12 +70,17 @@ def _key(variant: HurdVariant, source: GitSource | DirSource) -> str:
 
 
 def _description(variant: HurdVariant, counts: Callable[[Path], bool]) -> Iterator[str]:
-    """The variant in words, and a hash of each of its files that `counts`."""
-    yield variant.model_dump_json(exclude={"title", "source"})
+    """The variant in words, and a hash of each of its files that `counts`.
+
+    Where those files lie on the host is no part of it.
+    """
+    yield "\n".join(check.model_dump_json() for check in variant.calls)
     for patch in variant.patches:
+        yield patch.model_dump_json(exclude={"new": True, "hook": {"rules"}})
         if patch.hook:
             yield file_hash(patch.hook.rules)
         for new in patch.new:
+            yield f"{new.into}: {', '.join(path.name for path in new.copy_from)}"
             yield from (file_hash(path) for path in new.copy_from if counts(path))
 
 
