@@ -141,12 +141,28 @@ class WriteLog:
 
 def pack_log(log: WriteLog, entries: Sequence[Entry]) -> bytes:
     """Some entries of a log, as a log of their own."""
-    unit = log.sector_size
-    parts = [SUPERBLOCK.pack(MAGIC, 1, len(entries), unit).ljust(unit, b"\0")]
+    parts = [_superblock(len(entries), log.sector_size)]
     for entry in entries:
-        header = HEADER.pack(entry.sector, entry.nr_sectors, entry.flags & ~MARK, 0)
-        parts.append(header.ljust(unit, b"\0") + log.data(entry))
+        parts.append(_header(entry.sector, entry.nr_sectors, entry.flags, log.sector_size))
+        parts.append(log.data(entry))
     return b"".join(parts)
+
+
+def pack(items: Sequence[tuple[int, bytes, int]], sector_size: int) -> bytes:
+    """A log of writes and flushes: byte on the disk, data, flags."""
+    parts = [_superblock(len(items), sector_size)]
+    for start, data, flags in items:
+        sector, count = start // sector_size, len(data) // sector_size
+        parts += [_header(sector, count, flags, sector_size), data]
+    return b"".join(parts)
+
+
+def _superblock(entries: int, sector_size: int) -> bytes:
+    return SUPERBLOCK.pack(MAGIC, 1, entries, sector_size).ljust(sector_size, b"\0")
+
+
+def _header(sector: int, count: int, flags: int, sector_size: int) -> bytes:
+    return HEADER.pack(sector, count, flags & ~MARK, 0).ljust(sector_size, b"\0")
 
 
 class LogFollower:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.campaign.case import Case
 from harness.campaign.spec import Campaign
-from harness.campaign.work import StepsWork
+from harness.campaign.work import ListWork, StepsWork
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.copy import sparse_copy
@@ -15,6 +15,8 @@ from harness.disk.jbd2 import journal_map
 from harness.images.recipe import GuestOs, Variant
 from harness.oracles.acknowledged import Strictness
 from harness.oracles.selfcheck import debugfs, differing_blocks, with_transaction
+from harness.workloads.agent.marks import Span
+from harness.workloads.agent.oplist import Op, OpRef, single
 from harness.workloads.journal import OpTimes
 from harness.workloads.scenario import Disk, Step
 from tests.pure.write_logs import Item, flush, write_log
@@ -81,6 +83,23 @@ def case(folder: Path, base: Path, items: Sequence[Item], *, synced: bool = True
     times = (OpTimes(0, 0, 0), OpTimes(1, 0, returned if synced else None))
     work = StepsWork((), STEPS, times)
     made = Case("made-1", "made", 1, base, log, work, 0, Strictness.EXT3, True, {"hurdle": "0"})
+    made.save()
+    return made
+
+
+def list_case(folder: Path, base: Path, items: Sequence[Item]) -> Case:
+    """The same workload as an op list, whose marks stand in the run's log before and behind it.
+
+    The run's log: a mark (mkdir begins), a mark (it returned, sync begins), the entries, a mark.
+    """
+    log = write_log(folder / "writes.log", items)
+    ops = single(7, [Op("mkdir", ("new", 0o755)), Op("sync")])
+    flushes = [entry.index for entry in WriteLog.read(log, SIZE).flushes]
+    end = flushes[-1] + 3
+    places = [n + 2 if n <= flushes[-1] else n + 3 for n in range(len(items))]
+    spans = (Span(OpRef(0, 0), 0, 1, "OK"), Span(OpRef(0, 1), 1, end, "OK"))
+    work = ListWork(ops, spans, tuple(places), places[-1] + 1, hurd=False, ordered_sizes=True)
+    made = Case("made-1", "made", 7, base, log, work, 0, Strictness.EXT3, True, {"hurdle": "0"})
     made.save()
     return made
 

@@ -33,7 +33,10 @@ from harness.campaign.workers import local_workers
 from harness.crash import writelog
 from harness.crash.blocks import BLOCK
 from harness.crash.plan import Cut, parse
+from harness.crash.recorded import through_page_cache
+from harness.crash.writelog import WriteLog
 from harness.disk import ext2
+from harness.disk.copy import sparse_copy
 from harness.disk.tree import TreeReader
 from harness.errors import Exit, InfraError
 from harness.images.recipe import GuestOs
@@ -42,8 +45,15 @@ from harness.oracles.selfcheck import debugfs
 from harness.report.campaign import junit_xml, page
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel, FindingClass, Judgement, Oracle, Verdict
-from tests.pure.write_logs import Item, flush
-from tests.tools.cases import before_and_after, campaign, case, journaled, unjournaled
+from tests.pure.write_logs import Item, discard, flush, write_log
+from tests.tools.cases import (
+    before_and_after,
+    campaign,
+    case,
+    journaled,
+    list_case,
+    unjournaled,
+)
 from tests.tools.images import folder_in_memory, make
 
 pytestmark = pytest.mark.tools
@@ -149,6 +159,30 @@ def test_every_state_of_a_good_journal_passes_and_each_content_is_checked_once(
         lines = campaign_lines(wanted, store, ["made"])
         assert all(line.ok for line in lines), [line for line in lines if not line.ok]
         assert store.distinct(good.name) < len(found)
+
+
+def test_an_op_list_is_judged_as_the_same_steps_are(folder: Path) -> None:
+    """Two models, one log: the verdicts of the states are the same."""
+    base, changed = before_and_after(folder, "ext3")
+    items = journaled(base, changed, folder)
+    steps = folder / "steps"
+    steps.mkdir()
+    for name in ("base.raw", "logged.raw"):
+        sparse_copy(folder / name, steps / name)
+    one = case(steps, steps / "base.raw", items)
+    other = list_case(folder, base, items)
+    assert load_case(folder) == other
+    told = set()
+    with Lab(Source(one.folder), folder) as first, Lab(Source(other.folder), folder) as second:
+        for cut in one.plan(campaign()).cuts():
+            rows = first.row(cut), second.row(cut)
+            said = [{j.oracle: j.verdict for j in row.judgements} for row in rows]
+            honest = cut.model is not CrashModel.LYING
+            # Where a tree is of no moment, the list's durability is not known.
+            assert said[0] == said[1] or said[1][Oracle.DURABILITY] is Verdict.VOID, cut.id
+            assert not honest or Verdict.FAIL not in said[1].values()
+            told |= {(oracle, verdict) for oracle, verdict in said[1].items()}
+    assert (Oracle.DURABILITY, Verdict.FAIL) in told
 
 
 def test_the_quick_way_says_what_the_slow_way_says(good: Case, folder: Path) -> None:
@@ -305,6 +339,23 @@ def test_a_failure_is_saved_small_and_judged_again_without_the_run(folder: Path)
         shown = subprocess.run([each / "show.sh"], capture_output=True, text=True, check=True)
         assert "after e2fsck -p" in shown.stdout
         assert "hurdle judge" in (each / "README.md").read_text()
+
+
+def test_the_page_cache_writes_each_page_once_between_two_flushes(folder: Path) -> None:
+    base = folder / "base.raw"
+    base.write_bytes(b"b" * 4 * BLOCK)
+    items = [Item(9, b"1" * 512), Item(0, b"2" * BLOCK), Item(10, b"3" * 512), flush()]
+    items += [Item(8, b"4" * 512), discard(16, 8), flush()]
+    raw = WriteLog.read(write_log(folder / "raw", items), 4 * BLOCK)
+    log = folder / "log"
+    log.write_bytes(through_page_cache(raw, base))
+    seen = WriteLog.read(log, 4 * BLOCK)
+    told = [(e.sector // 8, seen.data(e)) if e.is_write else "flush" for e in seen.entries]
+    page = b"b" * 512 + b"1" * 512 + b"3" * 512 + b"b" * 5 * 512
+    assert told == [
+        *[(0, b"2" * BLOCK), (1, page), "flush"],
+        *[(1, b"4" * 512 + page[512:]), (2, bytes(BLOCK)), "flush"],
+    ]
 
 
 def test_only_what_an_honest_disk_leaves_is_recovered_twice() -> None:
