@@ -71,7 +71,8 @@ class Commands:
         return f"ln {self.path(op.from_)} {self.path(op.to)}"
 
     def symlink(self, op: Any) -> str:
-        return f"ln -s {shlex.quote(op.from_)} {self.path(op.to)}"
+        # On the Hurd a symlink's mode is masked as any other's; on Linux it is always 0777.
+        return f"umask 0000; ln -s {shlex.quote(op.from_)} {self.path(op.to)}"
 
     def unlink(self, op: Any) -> str:
         return f"unlink {self.path(op.path)}"
