@@ -9,9 +9,9 @@
 
 #include "diskfs.h"
 
-/* libdiskfs defines every function here weakly, so that a file system
-   without a journal behaves as if none were called.  One with a journal
-   defines them all.
+/* libdiskfs defines these functions weakly, so that a file system without a
+   journal behaves as if none were called.  One with a journal defines them
+   all.
 
    An operation is what one RPC changes.  It is the outermost lock of the
    file system: it starts before a node is locked, and ends when none is.
@@ -67,5 +67,12 @@ error_t diskfs_journal_fsync (struct node *np, int wait);
 
 /* Nonzero if changes no longer reach the disk.  */
 error_t diskfs_journal_error (void);
+
+/* undo.c: what failed half-way is taken back.  */
+
+void diskfs_undo_create (struct node *np, mode_t mode);
+void diskfs_undo_link (struct node *np);
+void diskfs_undo_parent (struct node *fnp, struct node *fdp,
+			 struct node *tdp, struct protid *cred);
 
 #endif
