@@ -112,8 +112,7 @@ quiesce (void)
     }
   pthread_mutex_unlock (&in_use_lock);
   if (err)
-    ext2_warning ("%s: the journal stays in use: %s", diskfs_disk_name,
-		  strerror (err));
+    ext2_warning ("the journal stays in use: %s", strerror (err));
   return err;
 }
 
@@ -208,20 +207,22 @@ replay (void)
   if (! err)
     err = after_replay (&r);
   if (! err)
-    ext2_warning ("%s: recovered %u transaction%s, %u blocks%s%s",
-		  diskfs_disk_name, r.transactions,
-		  r.transactions == 1 ? "" : "s", r.blocks,
+    ext2_warning ("recovered %u transaction%s, %u blocks%s%s",
+		  r.transactions, r.transactions == 1 ? "" : "s", r.blocks,
 		  r.corrupt ? "; THE LOG IS DAMAGED, PLEASE fsck" : "",
 		  r.log_errno ? "; it had given up" : "");
   return err;
 }
 
-/* What keeps the file system from being written to.  */
+/* Why the file system is not written to.  */
+static bool refused;
+
 static void
 refuse (error_t err, const char *what)
 {
-  ext2_warning ("%s: %s: %s; mounted read-only, run e2fsck -f",
-		diskfs_disk_name, what, strerror (err));
+  refused = true;
+  ext2_warning ("%s: %s; mounted read-only, run e2fsck -f", what,
+		strerror (err));
   diskfs_readonly = 1;
 }
 
@@ -230,6 +231,7 @@ ext2_journal_recover (void)
 {
   error_t err;
 
+  refused = false;
   if (! has_journal ())
     return;
   err = ext2_journal_find_log (&the_log);
@@ -293,11 +295,69 @@ start (void)
   return err;
 }
 
+static void
+make_writable (int writable)
+{
+  if (writable)
+    store_clear_flags (store, STORE_READONLY);
+  else
+    store_set_flags (store, STORE_READONLY);
+  mprotect (disk_cache, disk_cache_size,
+	    PROT_READ | (writable ? PROT_WRITE : 0));
+  diskfs_readonly = ! writable;
+}
+
+/* No operation starts any more.  */
+static void
+park (void)
+{
+  parked = ext2_journal;
+  ext2_journal = NULL;
+}
+
+/* Replay is a part of what mount does after a crash, the list of orphans the
+   other: read-only or not, what is mounted then is sound, and e2fsck, which
+   at boot looks at a root that is mounted already, has nothing to mend behind
+   our back.  */
+static void
+finish_orphans (void)
+{
+  make_writable (1);
+  if (! start ())
+    {
+      quiesce ();
+      park ();
+    }
+  make_writable (0);
+}
+
 void
 ext2_journal_mount (void)
 {
-  if (has_journal () && ! diskfs_readonly)
+  if (! has_journal ())
+    return;
+  if (! diskfs_readonly)
     start ();
+  else if (sblock->s_last_orphan && ! refused
+	   && ! (store->flags & STORE_HARD_READONLY)
+	   && (sblock->s_state & htole16 (EXT2_VALID_FS)))
+    finish_orphans ();
+}
+
+/* While the file system was read-only another program, e2fsck at boot, may
+   have changed the disk, and it does not always say so.  */
+static error_t
+reload (void)
+{
+  error_t err;
+
+  diskfs_readonly = 1;
+  err = diskfs_reload_global_state ();
+  if (! err)
+    err = diskfs_node_iterate (diskfs_node_reload);
+  if (! err && refused)
+    err = EROFS;
+  return err;
 }
 
 void
@@ -305,17 +365,13 @@ ext2_journal_readonly_changed (int readonly)
 {
   if (! has_journal ())
     return;
-  if (! readonly)
+  if (readonly)
     {
-      if (start ())
-	{
-	  store_set_flags (store, STORE_READONLY);
-	  mprotect (disk_cache, disk_cache_size, PROT_READ);
-	}
+      if (ext2_journal)
+	park ();
+      return;
     }
-  else if (ext2_journal)
-    {
-      parked = ext2_journal;
-      ext2_journal = NULL;
-    }
+  make_writable (! reload ());
+  if (! diskfs_readonly && start ())
+    make_writable (0);
 }

@@ -292,7 +292,7 @@ ext2_journal_load_orphans (void)
       diskfs_nrele (np);
     }
   if (count)
-    ext2_warning ("%s: %zu unlinked or half-cut file%s finished",
-		  diskfs_disk_name, count, count > 1 ? "s" : "");
+    ext2_warning ("finished with %zu unlinked or half-cut file%s", count,
+		  count > 1 ? "s" : "");
   free (inums);
 }

@@ -100,8 +100,8 @@ op_flush (void *ctx)
       /* There is nothing better to be had; the order of writes is all that
 	 such a disk gives.  */
       if (! said)
-	ext2_warning ("%s cannot flush its cache: a power cut may lose or tear"
-		      " what was synced", diskfs_disk_name);
+	ext2_warning ("the disk cannot flush its cache: a power cut may lose or"
+		      " tear what was synced");
       said = true;
       return 0;
     }
@@ -141,8 +141,8 @@ op_committed (void *ctx, journal_tid_t tid)
 static void
 op_aborted (void *ctx, int err, const char *what)
 {
-  ext2_warning ("%s: journal: %s: %s; the file system is read-only now",
-		diskfs_disk_name, what, strerror (err));
+  ext2_warning ("journal: %s: %s; the file system is read-only now",
+		what, strerror (err));
 }
 
 static uint64_t

@@ -94,8 +94,7 @@ ext2_journal_sync_everything (int wait)
     {
       err = journal_sync (ext2_journal);
       if (err)
-	ext2_warning ("%s: sync failed: %s", diskfs_disk_name,
-		      strerror (err));
+	ext2_warning ("sync failed: %s", strerror (err));
     }
   return 1;
 }
