@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from harness.disk.ext2 import mkfs_argv
+from harness.disk.jbd2 import journal_map, journal_superblock
+from harness.disk.lay import pieces, sequence_at
 from harness.workloads.agent import pattern
 from harness.workloads.agent.build import build, version
+from harness.workloads.agent.marks import AREA, LAID, MARK, SLOT, Mark, decode
+from harness.workloads.agent.mixes import MIXES, mix
 from harness.workloads.agent.oplist import OpList
 from harness.workloads.agent.rules import LINUX, Applied, apply
 from harness.workloads.agent.tree import DIRECTORY, FIFO, REGULAR, ROOT, SYMLINK, Tree, fresh
@@ -36,7 +41,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model(ops: OpList) -> tuple[Tree, list[str]]:
-    """The tree and the results of a list of one thread."""
+    """The tree and the results of a list, its threads one after the other."""
     tree, results = fresh(lost_and_found=False), []
     for ref in ops.refs():
         done: Applied = apply(tree, ref, ops.op(ref), LINUX)
@@ -77,7 +82,7 @@ def check(agent: Path, ops: OpList, folder: Path, scratch: Path) -> None:
         if words[0] == "failed"
     }
     seen = [failed.get((ref.thread, ref.index), "OK") for ref in ops.refs()]
-    named = [f"{op} -> {result}" for op, result in zip(ops.threads[0], results, strict=True)]
+    named = [f"{ops.op(ref)} -> {each}" for ref, each in zip(ops.refs(), results, strict=True)]
     assert seen == results, "\n".join(named)
     paths = tree.paths()
     there = {""} | {str(p.relative_to(folder)) for p in folder.rglob("*")}
@@ -94,7 +99,7 @@ def check(agent: Path, ops: OpList, folder: Path, scratch: Path) -> None:
             assert real.read_bytes() == content(ops.run, tree, number), path
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ops=LISTS)
 def test_the_agent_and_the_model_agree_on_random_lists(
     agent: Path, tmp_path_factory: pytest.TempPathFactory, ops: OpList
@@ -111,3 +116,69 @@ def test_the_agent_and_the_model_agree_on_random_lists(
 def test_the_agent_says_of_which_sources_it_is(agent: Path) -> None:
     said = subprocess.run([agent, "version"], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["hurdle-agent", "1", version()]
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_threads_leave_the_tree_that_the_model_has_in_any_order(
+    agent: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "fs"
+    folder.mkdir()
+    check(agent, mix(name, 11, 80, semantics=LINUX), folder, tmp_path)
+
+
+def test_marks_say_when_each_operation_began_and_returned(agent: Path, tmp_path: Path) -> None:
+    listing = mix("names", 3, 20, semantics=LINUX)
+    (tmp_path / "fs").mkdir()
+    (tmp_path / "ops").write_text(str(listing))
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(SLOT + AREA))
+    argv = [*map(str, (agent, "run", tmp_path / "ops", tmp_path / "fs", disk, SLOT))]
+    subprocess.run(argv, check=True, capture_output=True)
+    data = disk.read_bytes()[SLOT:]
+    for thread, ops in enumerate(listing.threads):
+        mark = decode(data[thread * SLOT :][:MARK], 5)
+        assert mark == Mark(5, listing.run, thread, len(ops), "OK")
+    assert not any(data[SLOT * len(listing.threads) :])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hurdle-ops 2 run=000001\n", ":1: no op list"),
+        ("hurdle-ops 1 run=000001\nthread\nfoo\n", ":3: there is no operation `foo'"),
+        ("hurdle-ops 1 run=000001\nthread\n\ncreat a\n", ":4: `creat' has 2 arguments"),
+        ("hurdle-ops 1 run=000001\nthread\ncreat ../a 0644\n", ":3: `../a' is no path below"),
+        ("hurdle-ops 1 run=000001\nthread\nbarrier x\n", "only one thread meets the barrier x"),
+        ("hurdle-ops 1 run=000001\ncreat a 0644\n", ":2: `thread' comes before"),
+    ],
+)
+def test_the_agent_names_the_line_that_is_wrong(
+    agent: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "ops").write_text(text)
+    argv = [*map(str, (agent, "run", tmp_path / "ops", tmp_path))]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("fs", ["ext2", "ext3"])
+def test_pieces_make_a_used_disk_a_fresh_file_system(agent: Path, tmp_path: Path, fs: str) -> None:
+    base, used = tmp_path / "base", tmp_path / "used"
+    size = 16 << 20
+    with base.open("wb") as file:
+        file.truncate(size)
+    argv = mkfs_argv(base, fs=fs, creator="linux", extra=("-g", "2048"))
+    subprocess.run(argv, check=True)
+    journal = journal_map(base) if fs == "ext3" else None
+    (tmp_path / "pieces").write_bytes(pieces(base, journal))
+    used.write_bytes(b"\xa5" * (size + AREA))
+    extra = [f"{sequence_at(journal)}:70000"] if journal else []
+    argv = [str(agent), "lay", str(tmp_path / "pieces"), str(used), str(size), "00beef", *extra]
+    subprocess.run(argv, check=True)
+    assert decode(used.read_bytes()[size:][:MARK], 1) == Mark(1, 0xBEEF, 0, 0, LAID)
+    os.truncate(used, size)
+    subprocess.run(["e2fsck", "-fn", used], check=True, capture_output=True)
+    if journal:
+        assert journal_superblock(used, journal).sequence == 70000

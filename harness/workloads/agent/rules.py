@@ -132,7 +132,9 @@ class _Rules:
         if part == ".":
             return folder, part
         if part == "..":
-            return next((parent for parent, _ in node.names), ROOT), part
+            if folder == ROOT:
+                raise _Failed("ENOENT")  # outside of the crashed file system
+            return next(parent for parent, _ in node.names), part
         if len(part.encode("utf-8", "surrogateescape")) > _NAME:
             raise _Failed("ENAMETOOLONG")
         child = node.entries.get(part)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class Digest(NamedTuple):
 
 _NO_NAMES: Map[str, int] = Map()
 _NO_SLOTS: Map[tuple[int, int], tuple[int, frozenset[str]]] = Map()
+_NO_WEIGHTS: Map[int, int] = Map()
 _ZERO = Digest(0, 0)
 
 
@@ -64,6 +66,7 @@ class Node:
     extents: tuple[Extent, ...] = ()
     entries: Map[str, int] = _NO_NAMES
     names: frozenset[tuple[int, str]] = frozenset()
+    weights: Map[int, int] = _NO_WEIGHTS  #: of its names in each directory, summed
     opened: int = 0  #: how many slots have it open
     below: Digest = _ZERO  #: the sum over `entries`
     digest: Digest = _ZERO
@@ -119,8 +122,22 @@ def directory_digest(look: Look, below: Digest) -> Digest:
 
 
 def entry_digest(name: str, child: Digest) -> Digest:
-    """What a name adds to its directory's sum."""
-    return Digest(_hash(f"{child.core} {name}"), _hash(f"{child.sized} {name}"))
+    """What a name adds to its directory's sum.
+
+    It is a product, so that a change of a file with thousands of names is one step for each of
+    their directories.
+    """
+    return _times(child, weight(name))
+
+
+@lru_cache(maxsize=65536)
+def weight(name: str) -> int:
+    """A number for a name."""
+    return _hash(name)
+
+
+def _times(digest: Digest, factor: int) -> Digest:
+    return Digest(digest.core * factor & _MASK, digest.sized * factor & _MASK)
 
 
 def add(one: Digest, other: Digest, sign: int = 1) -> Digest:
@@ -173,14 +190,18 @@ class Edit:
 
     def enter(self, folder: int, name: str, child: int) -> None:
         """Make a name; link counts are the caller's."""
-        self._replace(child, names=self.node(child).names | {(folder, name)})
         self._add(folder, name, child, +1)
+        node = self.node(child)
+        heavier = node.weights.set(folder, node.weights.get(folder, 0) + weight(name))
+        self._replace(child, names=node.names | {(folder, name)}, weights=heavier)
 
     def leave(self, folder: int, name: str) -> int:
         """Remove a name; the number of the node that it named, which stays."""
         child = self.node(folder).entries[name]
         self._add(folder, name, child, -1)
-        self._replace(child, names=self.node(child).names - {(folder, name)})
+        node = self.node(child)
+        lighter = node.weights.set(folder, node.weights[folder] - weight(name))
+        self._replace(child, names=node.names - {(folder, name)}, weights=lighter)
         return child
 
     def drop(self, number: int) -> None:
@@ -212,12 +233,11 @@ class Edit:
         self._nodes[number] = new
         if new.digest == old.digest:
             return
-        for folder, name in new.names:
-            parent = self.node(folder)
-            if parent.entries.get(name) != number:
-                continue  # the name is just being made
-            below = add(parent.below, entry_digest(name, old.digest), -1)
-            self._replace(folder, below=add(below, entry_digest(name, new.digest)))
+        difference = add(new.digest, old.digest, -1)
+        for folder, factor in new.weights.items():
+            if factor:
+                below = add(self.node(folder).below, _times(difference, factor))
+                self._replace(folder, below=below)
 
 
 def _digest(node: Node) -> Digest:
