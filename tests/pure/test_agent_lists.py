@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from harness.errors import UsageError
@@ -71,6 +75,21 @@ def test_a_mix_is_valid_in_turn_and_repeats(name: str) -> None:
     assert not failures(listing, HURD)
     drawn = {op.name for thread in listing.threads for op in thread}
     assert len(drawn) >= 8
+
+
+def test_a_mix_is_the_same_in_every_process() -> None:
+    code = "from harness.workloads.agent.mixes import mix; print(mix('mixed', 7, 30), end='')"
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert made == {str(mix("mixed", 7, 30))}
 
 
 def test_an_unknown_mix_is_refused() -> None:

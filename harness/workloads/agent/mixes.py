@@ -179,11 +179,12 @@ class _Draw:
         """A thread's own objects, its directory left out."""
         tree = self._tree
         own, shared = f"t{thread}/", f"s/{thread}-"
-        return [
+        found = [
             path
             for path, number in tree.walk()
             if path.startswith((own, shared)) and tree.nodes[number].kind == kind
         ]
+        return sorted(found)  # a tree has no order that another process would repeat
 
     def _pick(self, thread: int, kind: str) -> str | None:
         found = self._mine(thread, kind)

@@ -43,7 +43,8 @@ QUIET = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sleep", "barrier", "
 _CIRCUMSTANCES = frozenset(
     {"ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EROFS", "SIGBUS", "ENOSYS", "ENOTSUP", "EMLINK"}
 )
-_DATA = frozenset({"write", "swrite", "append", "mwrite", "truncate", "creat", "open"})
+#: operations that an fdatasync cares for, where they change a size
+_SIZES = frozenset({"write", "swrite", "append", "truncate", "creat", "open"})
 _LIMIT = 400_000
 
 
@@ -141,7 +142,9 @@ class Orders:
                     f"{span.errno}, where the model has {done.errno}"
                 )
                 continue
-            self.touched.setdefault(span.ref, set()).update(done.touched)
+            self.touched.setdefault(span.ref, set()).update(
+                number for number in done.touched if _inode_changed(moment.tree, done.tree, number)
+            )
             cut = tuple(n + (t == thread) for t, n in enumerate(moment.cut))
             yield Moment(cut, done.tree, max(moment.latest, span.begin))
 
@@ -209,7 +212,7 @@ class Orders:
             each
             for each in self._changes.get(number, ())
             if (each.ref == span.ref or (each.end is not None and each.end <= span.begin))
-            and (op.name != "fdatasync" or self.ops.op(each.ref).name in _DATA)
+            and (op.name != "fdatasync" or self.ops.op(each.ref).name in _SIZES)
         ]
         if not changes:
             return nothing
@@ -287,6 +290,21 @@ class Orders:
     def done(self, tree: Tree, span: Span) -> Applied:
         """What an operation makes of a tree."""
         return apply(tree, span.ref, self.ops.op(span.ref), self.semantics)
+
+
+def _inode_changed(before: Tree, after: Tree, number: int) -> bool:
+    """Whether more of an object changed than its bytes and times.
+
+    A write into a file changes its time only when the clock went on since the last change, so a
+    sync behind it need not commit anything.
+    """
+    old, new = before.nodes.get(number), after.nodes.get(number)
+    return (
+        old is None
+        or new is None
+        or (old.look, old.size, old.entries, old.names, old.records)
+        != (new.look, new.size, new.entries, new.names, new.records)
+    )
 
 
 _SYNCS_OBJECT = frozenset({"fsync", "fdatasync", "msync", "swrite", "write", "append"})
