@@ -8,6 +8,7 @@ leaves one of the model's moments.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,6 +110,13 @@ class Model:
     def apply(self, step: Step, number: int) -> list[Moment]:
         """Apply an operation; the moments that it leads through, none where no name changes.
 
+        Raises `UsageError` as `change` does.
+        """
+        return [self.moment(number)] if self.change(step, number) else []
+
+    def change(self, step: Step, number: int) -> bool:
+        """Apply an operation; whether a name or an attribute changed.
+
         Raises `UsageError` when the file system would refuse it, or the model can't know it.
         """
         try:
@@ -119,19 +127,23 @@ class Model:
                 hint=f"a campaign's workload is made of: {', '.join(sorted(_RULES))}",
             ) from exc
         try:
-            changes = rule(self, step.action, number)
+            return rule(self, step.action, number)
         except KeyError as exc:
             raise UsageError(f"operation {number}, {step.name}: there is no {exc}") from exc
-        return [self.moment(number)] if changes else []
 
     def moment(self, op: int) -> Moment:
         """The file system as it is now."""
         looks, files = {}, {}
+        folders = Counter(
+            path.rpartition("/")[0]
+            for path, number in self._names.items()
+            if path and self._inodes[number].kind == "directory"
+        )
         for path, number in self._names.items():
             inode = self._inodes[number]
-            looks[path] = Look(
-                inode.kind, inode.mode, inode.uid, inode.gid, self._links(path), inode.target
-            )
+            is_folder = inode.kind == "directory"
+            links = 2 + folders[path] if is_folder else len(inode.names)
+            looks[path] = Look(inode.kind, inode.mode, inode.uid, inode.gid, links, inode.target)
             if inode.kind == "regular":
                 files[path] = number
         return Moment(op, looks, files)
@@ -168,18 +180,6 @@ class Model:
 
     def is_empty(self, path: str) -> bool:
         return not any(name.startswith(f"{path}/") for name in self._names)
-
-    def _links(self, path: str) -> int:
-        inode = self._inodes[self._names[path]]
-        if inode.kind != "directory":
-            return len(inode.names)
-        prefix = f"{path}/" if path else ""
-        below = sum(
-            self._inodes[number].kind == "directory"
-            for name, number in self._names.items()
-            if name and name.startswith(prefix) and "/" not in name[len(prefix) :]
-        )
-        return 2 + below
 
     def _inode(self, path: str) -> _Inode:
         return self._inodes[self._names[path]]

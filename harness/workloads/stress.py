@@ -51,7 +51,7 @@ class _Draw:
             arguments = getattr(self, f"_{name}")(f"w{number}")
             if arguments is not None:
                 step = Step.model_validate({name: arguments})
-                self.model.apply(step, number)
+                self.model.change(step, number)
                 return step
         return Step.model_validate({"sync": {}})
 

@@ -1,0 +1,131 @@
+"""Campaign files, what they expect, and how failures are grouped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.campaign.compare import Count, compare, exit_code
+from harness.campaign.group import groups
+from harness.campaign.spec import Campaign, campaign_path, shipped_campaigns
+from harness.campaign.store import Failure
+from harness.cli import app
+from harness.config import load
+from harness.errors import Exit, UsageError
+from harness.images.recipe import load_recipe
+from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
+
+BODY = "name: own\ntitle: own\nexpect: {ext3: {}}\n"
+
+
+@pytest.mark.parametrize("path", shipped_campaigns(), ids=lambda path: path.stem)
+def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> None:
+    campaign = load(path, Campaign)
+    assert campaign.name == path.stem
+    assert set(campaign.expect) <= set(load_recipe(campaign.guest).variants)
+    for seed in campaign.seeds[:1]:
+        assert len(campaign.scenario(seed).steps) == len(campaign.workload(seed)) + 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "one of `stress`, `lists` and `steps`"),
+        ("stress: {ops: 3}\nsteps: [{mkdir: a}]", "one of `stress`, `lists` and `steps`"),
+        ("stress: {weights: {fly: 3}}", "fly is none of"),
+        ("steps: [{mkdir: a/b}]", "there is no"),
+        ("steps: [{shell: x}]", "does not know what `shell` does"),
+        ("steps: [{after: 1s}]", "is no operation"),
+        ("lists: {texts: ['hurdle-ops 1 run=000001\n\n  thread\n\n  fly']}", "fly"),
+        (
+            "steps: [{mkdir: a}]\nstates: {prefixes: false, subsets: 0, torn: 0, lying: 0, "
+            "recovery: 0}",
+            "no crash model",
+        ),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_reason(tmp_path: Path, more: str, said: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{BODY}{more}\n")
+    with pytest.raises(UsageError, match=said):
+        load(path, Campaign)
+
+
+def test_a_campaign_is_found_by_name_and_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(BODY)
+    assert campaign_path(str(path)) == path
+    assert campaign_path("smoke").name == "smoke.yaml"
+    with pytest.raises(UsageError, match="no campaign 'smoek'") as caught:
+        campaign_path("smoek")
+    assert "smoke" in (caught.value.hint or "")
+
+
+def test_a_folder_without_a_failure_gets_a_cure(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["judge", str(tmp_path)])
+    assert isinstance(result.exception, UsageError) and "holds no failure" in str(result.exception)
+
+
+def own(expect: dict[str, object] | None = None, **states: int) -> Campaign:
+    body = {"name": "own", "title": "own", "steps": [{"mkdir": "a"}], "states": states}
+    return Campaign.model_validate({**body, "expect": {"ext3": expect or {}}})
+
+
+def passing(campaign: Campaign, but: dict[tuple[CrashModel, Oracle], Verdict]) -> list[Count]:
+    counts: list[Count] = []
+    for model in campaign.states.models:
+        for oracle in (*CAMPAIGN_ORACLES, Oracle.BARRIER):
+            counts.append(("c", model, oracle, but.get((model, oracle), Verdict.PASS), 3))
+    return counts
+
+
+PLANNED = dict.fromkeys(CrashModel, 3)
+
+
+def ending(campaign: Campaign, but: dict[tuple[CrashModel, Oracle], Verdict]) -> Exit:
+    return exit_code(compare(campaign, "ext3", passing(campaign, but), PLANNED))
+
+
+def test_what_is_not_named_has_to_pass_but_for_a_lying_disk() -> None:
+    assert ending(own(), {}) is Exit.OK
+    assert ending(own(), {(CrashModel.SUBSET, Oracle.STALE): Verdict.FAIL}) is Exit.UNEXPECTED
+    assert ending(own(), {(CrashModel.LYING, Oracle.STALE): Verdict.FAIL}) is Exit.OK
+    expected = own({"subset": {"stale": "FAIL"}})
+    assert ending(expected, {}) is Exit.UNEXPECTED
+    assert ending(expected, {(CrashModel.SUBSET, Oracle.STALE): Verdict.FAIL}) is Exit.OK
+
+
+def test_a_model_that_gave_no_verdict_has_not_passed() -> None:
+    campaign = own()
+    counts = [each for each in passing(campaign, {}) if each[1] is not CrashModel.TORN]
+    assert exit_code(compare(campaign, "ext3", counts, PLANNED)) is Exit.INFRA
+    nothing = {**PLANNED, CrashModel.TORN: 0}
+    assert exit_code(compare(campaign, "ext3", counts, nothing)) is Exit.VOID
+    assert exit_code([]) is Exit.INFRA
+
+
+def failure(state: str, model: CrashModel, cause: str, op: int, upto: int = 5) -> Failure:
+    return Failure("c", state, model, upto, Oracle.PREFIX, "why", cause, op)
+
+
+def test_failures_of_one_cause_are_one_group_with_the_simplest_as_example() -> None:
+    found = groups(
+        "ext2",
+        [
+            failure("subset-00009-without-1.2.3", CrashModel.SUBSET, "name-lost", 0),
+            failure("prefix-00007", CrashModel.PREFIX, "name-lost", 0, upto=7),
+            failure("prefix-00003", CrashModel.PREFIX, "name-lost", 0, upto=3),
+            failure("prefix-00003", CrashModel.PREFIX, "name-lost", 1),
+            failure("prefix-00003", CrashModel.PREFIX, "look-differs", 0),
+        ],
+        {"c": ["mkdir", "rename"]},
+    )
+    assert [(g.cause, g.operation, g.count) for g in found] == [
+        ("name-lost", "mkdir", 3),
+        ("look-differs", "mkdir", 1),
+        ("name-lost", "rename", 1),
+    ]
+    assert found[0].example.id == "prefix-00003"
+    assert found[0].models == (CrashModel.PREFIX, CrashModel.SUBSET)
