@@ -58,7 +58,7 @@ def compare(
     for _, model, oracle, verdict, count in counts:
         given[model, oracle, verdict] += count
     lines = []
-    for model in campaign.states.models:
+    for model in campaign.models:
         of_log = (Oracle.BARRIER,) if model is CrashModel.PREFIX else ()
         for oracle in (*CAMPAIGN_ORACLES, *of_log):
             own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}

@@ -51,7 +51,7 @@ def save_failures(
 ) -> list[Path]:
     """Save an example of each cause in a folder below `out`, as small as it gets.
 
-    `sources` has the recoveries by their parent's id.  What is saved already stays as it is.
+    `sources` are the other ones by their name.  What is saved already stays as it is.
     """
     found = variant_groups(store, case.variant, [case.name])
     wrong = [g for g in found if expected_of(campaign, g) is Expectation.PASS]
@@ -88,6 +88,7 @@ def _save(
         reproduction = Reproduction(
             state=smallest.id,
             parent=source.parent.id if source.parent else None,
+            model=source.model.value if source.parent else smallest.model.value,
             oracle=group.oracle.value,
             cause=group.cause,
             expected=expected_of(campaign, group).value,
@@ -104,4 +105,4 @@ def locate(case: Case, name: str, sources: Mapping[str, Source]) -> tuple[Source
     parent, tilde, own = name.partition("~")
     if not tilde:
         return Source(case.folder), parse(name)
-    return sources[parent.removeprefix("recovery:")], parse(own)
+    return sources[parent], parse(own)

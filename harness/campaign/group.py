@@ -11,6 +11,7 @@ from harness.verdicts import CrashModel, Oracle
 #: simplest first: the order in which a state is taken for an example
 _SIMPLE = (
     CrashModel.PREFIX,
+    CrashModel.KILL,
     CrashModel.SUBSET,
     CrashModel.TORN,
     CrashModel.RECOVERY,

@@ -17,9 +17,13 @@ from harness.campaign.live import Live
 from harness.campaign.recovery import chosen_parents, recoveries
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
+from harness.crash.plan import Cut
+from harness.crash.writelog import WriteLog
 from harness.errors import InfraError
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel
+
+KILLED = "killed.raw"  #: the disk as the kill left it, beside a case's base
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,13 @@ class Judging:
             )
         contents = self._planned(case)
         began = time.monotonic()
-        self._states(case, [(Source(case.folder), contents)])
+        killed = self._killed(case)
+        self._states(case, [(Source(case.folder), contents), *killed])
         again = self._recoveries(case)
         self._states(case, again)
         self.store.add_seconds({"judging, wall": time.monotonic() - began})
-        self._save_failures(case, {s.parent.id: s for s, _ in again if s.parent})
+        others = [source for source, _ in (*killed, *again)]
+        self._save_failures(case, {source.name: source for source in others})
 
     def _planned(self, case: Case) -> tuple[Content, ...]:
         with self.live.phase(f"{case.name}: planning states"):
@@ -72,6 +78,19 @@ class Judging:
         kind = "states" if work[0][0].parent is None else "crashes in recovery"
         with self.live.states(f"{case.name}: {kind}") as report:
             judge_states(case, work, self.store, self.workers, self.rundir.scratch, report)
+
+    def _killed(self, case: Case) -> list[tuple[Source, tuple[Content, ...]]]:
+        """The disk as SIGKILL left it; none where lists shared it."""
+        image = case.folder / KILLED
+        if CrashModel.KILL not in self.campaign.models or not image.is_file():
+            return []
+        empty = self.rundir.scratch / "empty.log"
+        empty.write_bytes(b"")
+        log = WriteLog.read(empty, image.stat().st_size)
+        end = Cut(CrashModel.PREFIX, len(case.log.entries))
+        source = Source(case.folder, end, image, empty, CrashModel.KILL)
+        self.store.set_planned(case.name, {CrashModel.KILL: 1})
+        return [(source, plan_contents(image, log, [Cut(CrashModel.PREFIX, 0)]))]
 
     def _recoveries(self, case: Case) -> list[tuple[Source, tuple[Content, ...]]]:
         states = self.campaign.states

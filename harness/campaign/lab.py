@@ -25,20 +25,27 @@ from harness.verdicts import CrashModel
 class Source:
     """Where states come from: a case's own log, or that of a recovery of one of its states.
 
-    `parent` is the state that was recovered, `base` its image and `log` recovery's writes.
+    `parent` is the state that was recovered, `base` its image and `log` recovery's writes.  The
+    disk as the kill left it is such a state too, with an empty log, and `model` says so.
     """
 
     case: Path  #: the case's folder
     parent: Cut | None = None
     base: Path | None = None
     log: Path | None = None
+    model: CrashModel = CrashModel.RECOVERY
+
+    @property
+    def name(self) -> str:
+        """What the names of its states begin with, up to the tilde."""
+        return f"{self.model}:{self.parent.id}" if self.parent else ""
 
     def judged_as(self, cut: Cut) -> tuple[Cut, str]:
         """The state as the oracles take it, and its name."""
         if self.parent is None:
             return cut, cut.id
-        place = replace(self.parent, model=CrashModel.RECOVERY)
-        return place, f"recovery:{self.parent.id}~{cut.id}"
+        place = replace(self.parent, model=self.model)
+        return place, f"{self.name}~{cut.id}"
 
 
 @dataclass(frozen=True)

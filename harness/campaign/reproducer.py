@@ -26,7 +26,7 @@ from harness.crash.writelog import WriteLog, pack_log
 from harness.disk.copy import host_errors, sparse_copy
 from harness.errors import UsageError
 from harness.report.atomic import write_atomically
-from harness.verdicts import Judgement
+from harness.verdicts import CrashModel, Judgement
 
 FAILURE = "failure.json"
 _CHUNK = 1 << 20
@@ -36,12 +36,13 @@ _CHUNK = 1 << 20
 class Reproduction:
     """What a folder says: the state, and what an oracle found.
 
-    `parent` is the state whose recovery was cut off, where the failure is one of recovery: base and
-    log are then those of recovery.
+    `parent` is the state whose recovery was cut off, where `model` is recovery: base and log are
+    then those of recovery.  Where it is kill, base is the disk as the kill left it.
     """
 
     state: str
     parent: str | None
+    model: str
     oracle: str
     cause: str
     expected: str
@@ -93,7 +94,9 @@ def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
     shutil.copyfile(folder / "case.json", scratch / "case.json")
     case = load_case(scratch)
     parent = parse(said.parent) if said.parent else None
-    source = Source(scratch, parent, base, log) if parent else Source(scratch)
+    source = Source(scratch)
+    if parent is not None:
+        source = Source(scratch, parent, base, log, CrashModel(said.model))
     return case, source, parse(said.state), said
 
 
@@ -158,7 +161,7 @@ def _readme(case: Case, cut: Cut, said: Reproduction, judgement: Judgement) -> s
     findings = "\n".join(f"- {each.code}: {each.text}" for each in judgement.findings[:8])
     versions = "\n".join(f"- {name}: {text}" for name, text in case.versions.items())
     where = (
-        f"recovery of `{said.parent}`, cut off: `{said.state}`"
+        f"{said.model} of `{said.parent}`: `{said.state}`"
         if said.parent
         else (
             f"`{said.state}`: the first {cut.upto} entries of the log"

@@ -132,6 +132,11 @@ class Campaign(Spec):
         return self
 
     @property
+    def models(self) -> tuple[CrashModel, ...]:
+        """The crash models that it judges by; op lists have ended when the guest is killed."""
+        return self.states.models if self.lists else (CrashModel.KILL, *self.states.models)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the runs; a workload that is written out has one."""
         return self.stress.seeds if self.stress else (0,)

@@ -164,7 +164,7 @@ def _map(campaign: Campaign, store: Store, variant: str, case: str) -> Map:
         counts[model, where, "fails"] += bool(fails)
         counts[model, where, "wrong"] += wrong
     lanes = []
-    for model in campaign.states.models:
+    for model in campaign.models:
         bars = tuple(
             Bar(
                 x=where * size * scale,

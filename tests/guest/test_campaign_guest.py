@@ -21,6 +21,7 @@ states: {subsets: 16, complete: 4, torn: 60, lying: 20, recovery: 2}
 expect:
   ext3: {}
   ext2:
+    kill: {structure: any, boot: any, durability: any, prefix: any, stale: any}
     prefix: {structure: FAIL, boot: any, durability: any, prefix: any, stale: any, barrier: VOID}
     subset: {structure: any, boot: any, durability: any, prefix: any, stale: any}
     torn: {structure: any, boot: any, durability: any, prefix: any, stale: any}

@@ -75,7 +75,7 @@ def own(expect: dict[str, object] | None = None, **states: int) -> Campaign:
 
 def passing(campaign: Campaign, but: dict[tuple[CrashModel, Oracle], Verdict]) -> list[Count]:
     counts: list[Count] = []
-    for model in campaign.states.models:
+    for model in campaign.models:
         for oracle in (*CAMPAIGN_ORACLES, Oracle.BARRIER):
             counts.append(("c", model, oracle, but.get((model, oracle), Verdict.PASS), 3))
     return counts
