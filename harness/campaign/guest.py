@@ -36,6 +36,7 @@ def record(
             setup=campaign.setup,
             steps=campaign.workload(seed),
             journal=tuple(OpTimes(op.index, op.log_before, op.log_after) for op in evidence.ops),
+            hurd=context.request.recipe.os is GuestOs.HURD,
         ),
         begin=evidence.workload_from,
         strictness=campaign.strictness,

@@ -23,15 +23,19 @@ from harness.workloads.scenario import Step
 
 @dataclass(frozen=True)
 class StepsWork:
-    """Steps, one after the other; `journal` has positions of the case's log."""
+    """Steps, one after the other; `journal` has positions of the case's log.
+
+    `hurd` says that new objects take the group of their folder.
+    """
 
     setup: tuple[Step, ...]
     steps: tuple[Step, ...]
     journal: tuple[OpTimes, ...]
+    hurd: bool = False
 
     @cached_property
     def history(self) -> History:
-        return history(self.setup, self.steps)
+        return history(self.setup, self.steps, group_of_folder=self.hurd)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -58,6 +62,7 @@ class StepsWork:
             "setup": [_plain(step) for step in self.setup],
             "steps": [_plain(step) for step in self.steps],
             "journal": [asdict(times) for times in self.journal],
+            "hurd": self.hurd,
         }
 
 
@@ -149,6 +154,7 @@ def work_of(data: Mapping[str, Any]) -> Work:
         setup=tuple(Step.model_validate(step) for step in data["setup"]),
         steps=tuple(Step.model_validate(step) for step in data["steps"]),
         journal=tuple(OpTimes(**times) for times in data["journal"]),
+        hurd=data["hurd"],
     )
 
 

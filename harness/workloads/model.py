@@ -95,8 +95,14 @@ class _Inode:
 class Model:
     """A file system in memory that operations are applied to."""
 
-    def __init__(self, looks: Mapping[str, Look] | None = None) -> None:
-        """Start from objects without bytes; without any, from an empty root and lost+found."""
+    def __init__(
+        self, looks: Mapping[str, Look] | None = None, *, group_of_folder: bool = False
+    ) -> None:
+        """Start from objects without bytes; without any, from an empty root and lost+found.
+
+        `group_of_folder`: a new object has the group of its folder (the Hurd), not of the process.
+        """
+        self._group_of_folder = False
         looks = looks or {
             ROOT: Look("directory", 0o755, 0, 0, 3),
             "lost+found": Look("directory", 0o700, 0, 0, 2),
@@ -106,6 +112,7 @@ class Model:
         self._versions: dict[int, list[Version]] = {}
         for path, look in looks.items():
             self._add(path, _Inode(look.kind, look.mode, look.uid, look.gid, look.target), -1)
+        self._group_of_folder = group_of_folder
 
     def apply(self, step: Step, number: int) -> list[Moment]:
         """Apply an operation; the moments that it leads through, none where no name changes.
@@ -190,6 +197,8 @@ class Model:
         number = len(self._inodes)
         self._inodes[number] = inode
         self._name(path, number)
+        if self._group_of_folder:
+            inode.gid = self._inode(path.rpartition("/")[0]).gid
         if inode.kind == "regular":
             self._versions[number] = [Version(op, b"")]
 
@@ -297,12 +306,15 @@ _RULES: dict[str, Callable[[Model, Any, int], bool]] = {
 }
 
 
-def history(setup: Iterable[Step], steps: Iterable[Step]) -> History:
+def history(
+    setup: Iterable[Step], steps: Iterable[Step], *, group_of_folder: bool = False
+) -> History:
     """What a file system that mke2fs made holds before and after each operation of `steps`.
 
+    `group_of_folder` is as for `Model`.
     Raises `UsageError` for an operation that can't work or is not in the model.
     """
-    model = Model()
+    model = Model(group_of_folder=group_of_folder)
     for step in setup:
         model.apply(step, -1)
     moments = [model.moment(-1)]

@@ -68,6 +68,19 @@ def test_a_workload_of_one_file() -> None:
     assert found.flushed[5] == number and number in found.touched[3]
 
 
+@pytest.mark.parametrize(("hurd", "gid"), [(False, 0), (True, 7)])
+def test_a_new_object_has_the_group_of_its_folder_on_the_hurd(hurd: bool, gid: int) -> None:
+    work = steps(
+        {"mkdir": "d"},
+        {"chown": {"path": "d", "uid": 6, "gid": 7}},
+        {"create": "d/a"},
+        {"symlink": {"from": "x", "to": "d/l"}},
+    )
+    looks = history((), work, group_of_folder=hurd).moments[-1].looks
+    assert [looks[path].gid for path in ("d", "d/a", "d/l")] == [7, gid, gid]
+    assert looks["d/a"].uid == 0
+
+
 @pytest.mark.parametrize(
     "bad",
     [
