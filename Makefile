@@ -34,14 +34,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-guest test lint pure tools guest setup packages image clean soak scenarios \
-        engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly mutants
+        engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly engine-linux mutants
 
 help:
 	@echo "make demo    the mail thread's experiment, from boot to report: out/demo/report.html"
 	@echo "make test    lint and all tests, each ring within its budget"
 	@echo "make lint    ruff and mypy only;  make pure|tools|guest: one ring only"
 	@echo "make soak    the directory experiment RUNS=20 times;  make scenarios: all, on GUEST"
-	@echo "make engine-test|engine-nightly|mutants|engine-bench   the journal engine alone"
+	@echo "make engine-test|engine-nightly|engine-linux|mutants|engine-bench   the journal"
 	@echo "make setup   Debian packages (as root), $(VENV), and the control guest's image"
 	@echo "make clean   remove $(VENV), out/ and tool caches; the image cache stays"
 
@@ -150,6 +150,12 @@ scenarios: setup
 # The journal engine alone, in C on the host: guest-patches/Makefile says what each does.
 engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly mutants:
 	$(MAKE) --directory guest-patches $@
+
+# Linux replays the engine's logs, and the engine Linux's: BOOTS times 110 states.
+BOOTS := 10
+engine-linux: setup
+	ENGINE_LINUX_BOOTS=$(BOOTS) ENGINE_LINUX_STATES=110 \
+		$(BIN)/pytest -q -rP tests/guest/test_engine_linux.py
 
 clean:
 	rm -rf $(VENV) out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -81,7 +81,7 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
             check=True,
         )
         objects.append(obj)
-    mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz")
+    mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz", "s-exchange")
     sim = [o for o in sorted(out.glob("s-*.o")) if not o.name.startswith(mains)]
 
     def units(test: str) -> list[Path]:

@@ -209,6 +209,8 @@ judge (struct at *s)
   bool compare = c->e2fsck_every && c->states % c->e2fsck_every == 0;
 
   c->states++;
+  if (c->keep)
+    c->keep (c->keep_arg, c->disk);
   if (compare)
     {
       raw.now = malloc (raw.blocks * raw.block_size);

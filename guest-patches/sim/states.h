@@ -31,6 +31,9 @@ struct campaign
   /* A further oracle: null, or what is wrong.  */
   const char *(*judge_more) (void *arg, size_t record);
   void *judge_arg;
+  /* Given each image before it is recovered, or null.  */
+  void (*keep) (void *arg, const struct simdisk *image);
+  void *keep_arg;
   const char *scratch;		/* Directory for images.  */
   size_t about;			/* Judge about so many; 0: all.  */
 
