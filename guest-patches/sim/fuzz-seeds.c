@@ -36,5 +36,9 @@ main (int argc, char **argv)
 		  | (jfmt_get32 (sb + 0x24) & 1) << 5));
   putchar (0);
   fwrite (sb + 1024, 1024, n, stdout);
+  mfs_unmount (&fs);
+  scenario_free (&s);
+  simdisk_free (&d);
+  options_done (&o);
   return 0;
 }

@@ -129,9 +129,8 @@ def main() -> int:
     args = parser.parse_args()
     mutants = read_mutants(HERE / "mutants.txt")
     survivors = []
-    for mutant in mutants:
-        if args.names and mutant.name not in args.names:
-            continue
+    wanted = [each for each in mutants if not args.names or each.name in args.names]
+    for mutant in wanted:
         started = time.monotonic()
         test, said = run(mutant, args.out.resolve())
         if not test:
@@ -140,7 +139,7 @@ def main() -> int:
         if said:
             print(f"{'':43}{said[:110]}")
         sys.stdout.flush()
-    print(f"{len(mutants)} mutants, {len(survivors)} survived {' '.join(survivors)}")
+    print(f"{len(wanted)} mutants, {len(survivors)} survived {' '.join(survivors)}")
     return 1 if survivors else 0
 
 

@@ -41,8 +41,10 @@ simdisk_init (struct simdisk *d, uint32_t block_size, uint64_t blocks)
 void
 simdisk_no_faults (struct simdisk *d)
 {
+  pthread_mutex_lock (&d->lock);
   d->fail_io_after = d->fail_mem_after = -1;
   d->sticky = false;
+  pthread_mutex_unlock (&d->lock);
 }
 
 void

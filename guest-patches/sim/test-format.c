@@ -276,7 +276,7 @@ int
 main (int argc, char **argv)
 {
   static const enum journal_csum_kind sums[] = {
-    JOURNAL_CSUM_V3, JOURNAL_CSUM_V2
+    JOURNAL_CSUM_V3, JOURNAL_CSUM_V2, JOURNAL_CSUM_V1, JOURNAL_CSUM_NONE
   };
   struct options o;
   unsigned long logs = 0;
@@ -292,8 +292,8 @@ main (int argc, char **argv)
     {
       struct simdisk d;
       struct rng rng = { seed };
-      o.settings.csum = sums[seed % 2];
-      o.settings.bits64 = seed / 2 % 2;
+      o.settings.csum = sums[seed % 4];
+      o.settings.bits64 = seed / 4 % 2;
       make_log (&d, &o, seed);
       compare (&d, o.scratch, "an undamaged log");
       for (unsigned n = 0; n < 24; n++)

@@ -259,12 +259,13 @@ test_number_of_the_past (void)
 }
 
 static unsigned longest_wait;
+static struct journal *aging;
 
 static void
 noted_wait (void *ctx, void *cond, void *mutex, unsigned ms)
 {
-  if (fs.j->running
-      && pthread_equal (pthread_self (), *(pthread_t *) fs.j->commit_thread)
+  if (aging && aging->running && aging->commit_thread
+      && pthread_equal (pthread_self (), *(pthread_t *) aging->commit_thread)
       && ms > longest_wait)
     longest_wait = ms;
   simdisk_ops.cond_wait (ctx, cond, mutex, ms);
@@ -276,31 +277,39 @@ test_age (void)
 {
   struct journal_handle *h;
   struct journal_ops noted = simdisk_ops;
-  struct journal_settings s;
+  struct journal_params p;
+  struct journal_extent log[64];
+  struct journal *j;
+  unsigned wait = 0;
 
-  EXPECT (journal_preset (&s, "hurdle"), 0);
-  s.commit_interval_ms = 20000;
   make_image (&d, 1024, o.scratch);
   d.time_ns = 1700000000u * (uint64_t) 1000000000u;
-  EXPECT (mfs_mount (&fs, &d, &s, 1), 0);
+  mfs_params (&p, &d, log, 64);
   noted.cond_wait = noted_wait;
-  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
-  jlock (fs.j);
+  p.ops = &noted;
+  EXPECT (journal_preset (&p.settings, "hurdle"), 0);
+  p.settings.commit_interval_ms = 20000;
+  EXPECT (journal_open (&p, &j), 0);
+  EXPECT (journal_start (j, 4, 0, &h), 0);
+  jlock (j);
   d.time_ns += 15 * (uint64_t) 1000000000u;
-  fs.j->ops = &noted;
-  longest_wait = 0;
-  jwake (fs.j, fs.j->work);
-  junlock (fs.j);
-  for (int k = 0; k < 500 && !longest_wait; k++)
+  aging = j;
+  jwake (j, j->work);
+  junlock (j);
+  for (int k = 0; k < 500 && !wait; k++)
     {
       usleep (10000);
-      jlock (fs.j);
-      junlock (fs.j);
+      jlock (j);
+      wait = longest_wait;
+      junlock (j);
     }
-  CHECK (longest_wait > 0 && longest_wait <= 5001, "a sleep of %u ms, with 5 s"
-	 " to go", longest_wait);
+  CHECK (wait > 0 && wait <= 5001, "a sleep of %u ms, with 5 s to go", wait);
+  jlock (j);
+  aging = NULL;
+  junlock (j);
   EXPECT (journal_stop (h), 0);
-  unmount ();
+  EXPECT (journal_close (j), 0);
+  simdisk_free (&d);
 }
 
 static bool fault_armed;

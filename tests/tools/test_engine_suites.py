@@ -34,7 +34,7 @@ def engine() -> Path:
         "test-crash seed=2100 seeds=2 preset=v4 set.revoke=on",
         "test-wrap seeds=2 ops=16",
         "test-fault seeds=8",
-        "test-format seeds=4",
+        "test-format seeds=8",
         "test-threads states=1500",
         "test-threads states=1500 set.daemons=on",
         "test-threads states=300 fail=300 set.daemons=on",
@@ -53,3 +53,26 @@ def test_suite(engine: Path, tmp_path: Path, command: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
+
+
+def test_a_cut_of_the_sanitizers_and_of_the_fuzzing(engine: Path) -> None:
+    done = subprocess.run(
+        ["make", "-s", "-C", ROOT / "guest-patches", "engine-sanitize-cut"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "damaged logs replayed" in done.stdout
+
+
+@pytest.mark.parametrize("defect", ["revoke-dropped", "flush-before-commit-block-left-out"])
+def test_the_suites_notice_a_defect(engine: Path, defect: str) -> None:
+    done = subprocess.run(
+        ["python3", ROOT / "guest-patches/sim/mutants.py", engine, defect],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 mutants, 0 survived" in done.stdout
