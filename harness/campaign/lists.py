@@ -24,6 +24,7 @@ from harness.rundir import RunDir
 from harness.verdicts import CrashModel
 from harness.workloads.agent.build import PROGRAM, build, build_for_hurd
 from harness.workloads.agent.marks import OpJournal
+from harness.workloads.agent.rules import HURD, LINUX
 
 _SECONDS = "seconds"  # file of a run that ended: how long its lists took
 
@@ -48,7 +49,8 @@ def record_lists(
 
     Raises `InfraError` or `GuestError`; no case is saved then.
     """
-    lists = campaign.lists.op_lists() if campaign.lists else ()
+    semantics = HURD if recipe.os is GuestOs.HURD else LINUX
+    lists = campaign.lists.op_lists(semantics) if campaign.lists else ()
     names = [f"{variant}-{ops.run:06x}" for ops in lists]
     if all(is_case(rundir.out / name) for name in names):
         return [load_case(rundir.out / name) for name in names]

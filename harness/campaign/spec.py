@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,7 +12,11 @@ from harness.crash.plan import Limits
 from harness.errors import UsageError
 from harness.oracles.acknowledged import Strictness
 from harness.verdicts import CrashModel, Expectation, Oracle
-from harness.workloads.agent.oplist import OpList, parse
+from harness.workloads.agent.ace import sample, sequences
+from harness.workloads.agent.mixes import MIXES, mix
+from harness.workloads.agent.oplist import OpList, parse, single
+from harness.workloads.agent.patterns import names, pattern_list
+from harness.workloads.agent.rules import Semantics
 from harness.workloads.model import history
 from harness.workloads.scenario import Disk, Scenario, Step, WatchedObject
 from harness.workloads.stress import WEIGHTS, stress
@@ -36,10 +41,46 @@ class Stress(Spec):
         return self
 
 
+class Sequences(Spec):
+    """Short sequences of operations, each with what persists it: bounded-exhaustive testing.
+
+    All of `length`, or `count` of them, drawn by `seed`.
+    """
+
+    length: int = Field(default=1, ge=1, le=3)
+    count: int | None = Field(default=None, ge=1)
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Sequences:
+        if self.count is None and self.length > 1:
+            raise ValueError("sequences: longer ones are hundreds of thousands: give a `count`")
+        return self
+
+
+class RandomMix(Spec):
+    """Random operations of several threads; one list for each seed."""
+
+    mix: str
+    ops: int = Field(default=40, ge=1, le=2000)  #: of each thread
+    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+
+    @field_validator("mix")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in MIXES:
+            raise ValueError(f"{name!r} is none of {', '.join(MIXES)}")
+        return name
+
+
 class Lists(Spec):
     """Op lists that the agent runs in the guest, all in one boot, each on a fresh file system."""
 
-    texts: tuple[str, ...] = ()  #: lists written out, as docs/workloads.md describes them
+    #: published bug patterns by name, or all of them
+    patterns: tuple[str, ...] | Literal["all"] = ()
+    sequences: tuple[Sequences, ...] = ()
+    mixes: tuple[RandomMix, ...] = ()
+    texts: tuple[str, ...] = ()  #: lists written out
 
     @field_validator("texts")
     @classmethod
@@ -51,9 +92,33 @@ class Lists(Spec):
                 raise ValueError(str(exc)) from exc
         return texts
 
-    def op_lists(self) -> tuple[OpList, ...]:
-        """All of them, with run numbers of their own."""
-        found = [parse(text) for text in self.texts]
+    @field_validator("patterns")
+    @classmethod
+    def _are_known(cls, patterns: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        for name in () if isinstance(patterns, str) else patterns:
+            if name not in names():
+                raise ValueError(f"{name!r} is none of {', '.join(names())}")
+        return patterns
+
+    @model_validator(mode="after")
+    def _some(self) -> Lists:
+        if not (self.patterns or self.sequences or self.mixes or self.texts):
+            raise ValueError("lists: give patterns, sequences, mixes or texts")
+        return self
+
+    def op_lists(self, semantics: Semantics) -> tuple[OpList, ...]:
+        """All of them, with run numbers of their own; the same file gives the same ones."""
+        wanted = names() if self.patterns == "all" else self.patterns
+        found = [pattern_list(name) for name in wanted]
+        for each in self.sequences:
+            if each.count is None:
+                threads = tuple(sequences(each.length))
+            else:
+                threads = sample(each.length, each.count, each.seed)
+            found += [single(1, ops) for ops in threads]
+        for drawn in self.mixes:
+            found += [mix(drawn.mix, seed, drawn.ops, semantics=semantics) for seed in drawn.seeds]
+        found += [parse(text) for text in self.texts]
         return tuple(OpList(n, each.threads, each.about) for n, each in enumerate(found, start=1))
 
 

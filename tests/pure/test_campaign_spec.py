@@ -16,6 +16,7 @@ from harness.config import load
 from harness.errors import Exit, UsageError
 from harness.images.recipe import load_recipe
 from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
+from harness.workloads.agent.rules import LINUX
 
 BODY = "name: own\ntitle: own\nexpect: {ext3: {}}\n"
 
@@ -25,6 +26,11 @@ def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> Non
     campaign = load(path, Campaign)
     assert campaign.name == path.stem
     assert set(campaign.expect) <= set(load_recipe(campaign.guest).variants)
+    if campaign.lists is not None:
+        lists = campaign.lists.op_lists(LINUX)
+        assert len({each.run for each in lists}) == len(lists) > 200
+        assert lists == campaign.lists.op_lists(LINUX)
+        return
     for seed in campaign.seeds[:1]:
         assert len(campaign.scenario(seed).steps) == len(campaign.workload(seed)) + 1
 
@@ -35,6 +41,10 @@ def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> Non
         ("", "one of `stress`, `lists` and `steps`"),
         ("stress: {ops: 3}\nsteps: [{mkdir: a}]", "one of `stress`, `lists` and `steps`"),
         ("stress: {weights: {fly: 3}}", "fly is none of"),
+        ("lists: {}", "give patterns, sequences"),
+        ("lists: {patterns: [nothing]}", "is none of"),
+        ("lists: {mixes: [{mix: nothing}]}", "is none of"),
+        ("lists: {sequences: [{length: 2}]}", "give a `count`"),
         ("steps: [{mkdir: a/b}]", "there is no"),
         ("steps: [{shell: x}]", "does not know what `shell` does"),
         ("steps: [{after: 1s}]", "is no operation"),
