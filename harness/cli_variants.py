@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import parse_overrides
-from harness.errors import UsageError
+from harness.errors import InfraError, UsageError
 from harness.images.cache import Cache, file_hash
 from harness.images.recipe import load_recipe
 from harness.images.source.sources import DirSource, GitSource
@@ -108,6 +108,12 @@ def export(
 @variants_app.command()
 def build(
     name: Name,
+    where: Annotated[
+        str, typer.Option(metavar="host|guest", help="By the cross compiler, or in a guest.")
+    ] = "host",
+    guest: Annotated[
+        str, typer.Option("--guest", "-g", metavar="NAME", help="The guest of --where guest.")
+    ] = "hurd-i386-source",
     hurd: Tree = None,
     file: File = VARIANTS,
     settings: Settings = None,
@@ -115,15 +121,42 @@ def build(
     """Build a variant's ext2fs, with the toolchain of the guest from source.
 
     What has changed since the last time is compiled.  A warning that the tree without the patches
-    does not have is an error.
+    does not have is an error.  --where guest builds it on the host and again in the guest, and
+    compares the two.
 
     Example: hurdle variants build ours --hurd ~/hurd
     """
     variant = pick(load_variants(file, parse_overrides(settings or [])), name)
-    made = build_on_host(name, variant, _source(variant, hurd), Cache.default(), say)
+    source = _source(variant, hurd)
     show = Console().print
+    if where == "guest":
+        _build_in_guest(name, variant, source, guest)
+        return
+    if where != "host":
+        raise UsageError(f"--where {where!r} is unknown", hint="use --where host or --where guest")
+    made = build_on_host(name, variant, source, Cache.default(), say)
     show(f"{name}: {made.record.version}, {made.record.seconds} s", soft_wrap=True)
     show(str(made.file), soft_wrap=True)
+
+
+def _build_in_guest(
+    name: str, variant: HurdVariant, source: GitSource | DirSource, guest: str
+) -> None:
+    from harness.variants.guestbuild import build_in_guest
+
+    recipe, show = load_recipe(guest), Console().print
+    made = build_in_guest(name, variant, source, recipe, Cache.default(), say)
+    record = made.build.record
+    show(f"{name}: {record.version}", soft_wrap=True)
+    show(f"configure {made.configure_seconds} s, make ext2fs {made.make_seconds} s", soft_wrap=True)
+    compilers = f"{record.compiler} in the guest, {made.host.record.compiler} on the host"
+    show(f"{compilers}: {'the same' if made.same_code else 'other'} code", soft_wrap=True)
+    show(str(made.build.file), soft_wrap=True)
+    if made.same_compiler and not made.same_code:
+        raise InfraError(
+            f"the same compiler made other code of {name} in the guest than on the host",
+            hint="compare the two programs below variants/builds in the cache: objdump -d",
+        )
 
 
 @variants_app.command()

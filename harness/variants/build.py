@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from harness.variants.trees import expanded_tree, patches_hash
 from harness.variants.warn import new_warnings
 
 _KEEP = 8  # builds of one variant
+
+Say = Callable[[str], None]
 
 
 class BuildRecord(Spec):
@@ -61,18 +64,32 @@ class Build:
     record: BuildRecord
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """What the host's compiler made: the program, and the tree with its configure script."""
+
+    program: Path
+    tree: Path
+    record: BuildRecord
+
+
 def build_on_host(
-    name: str,
-    variant: HurdVariant,
-    source: GitSource | DirSource,
-    cache: Cache,
-    say: Callable[[str], None],
+    name: str, variant: HurdVariant, source: GitSource | DirSource, cache: Cache, say: Say
 ) -> Build:
     """The ext2fs of a variant whose tree is `source`; seconds when little has changed.
 
     Raises `UsageError` for a variant that does not fit its tree or compiles with a warning that the
     tree itself compiles without, and `InfraError` with the log for one that does not compile.
     """
+    with compiled(name, variant, source, cache, say) as made:
+        return keep(made.program, made.record, cache)
+
+
+@contextmanager
+def compiled(
+    name: str, variant: HurdVariant, source: GitSource | DirSource, cache: Cache, say: Say
+) -> Iterator[Compiled]:
+    """As `build_on_host`; nobody else changes program and tree before the block ends."""
     host.check()
     began = time.monotonic()
     folder = cache.folder / "variants"
@@ -98,7 +115,8 @@ def build_on_host(
             seconds=round(time.monotonic() - began, 1),
             built=now(),
         )
-        return keep(made[0].out / f"root/hurd/ext2fs-{name}", record, cache)
+        program = made[0].out / f"root/hurd/ext2fs-{name}"
+        yield Compiled(program, made[0].work / "src", record)
 
 
 def toolchain(cache: Cache) -> dict[str, Result]:

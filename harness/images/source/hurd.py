@@ -20,11 +20,13 @@ _ANSWERS = {
 TOOLCHAIN = ("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc")
 _ENV = {**_ANSWERS, "PKG_CONFIG_LIBDIR": "{work}/no-packages", "MIG": "i686-gnu-mig"}
 #: of the optional parts none is needed on whole disks of IDE and AHCI
-_CONFIGURE = (
-    "{src}/configure --build=$({src}/config.guess) --host=i686-gnu --prefix= --disable-profile"
-    " --without-parted --without-libbz2 --without-libz --without-rump --disable-ncursesw"
-    " --without-libcrypt --enable-static-progs=ext2fs,exec"
+OPTIONS = (
+    "--prefix= --disable-profile --without-parted --without-libbz2 --without-libz --without-rump"
+    " --disable-ncursesw --without-libcrypt --enable-static-progs=ext2fs,exec"
 )
+_CONFIGURE = f"{{src}}/configure --build=$({{src}}/config.guess) --host=i686-gnu {OPTIONS}"
+#: of an ext2fs; an assertion prints its file's name, which is to be the same wherever it is built
+CFLAGS = "-O2 -g0 -ffile-prefix-map={src}/="
 _AUTORECONF = Step("autoreconf", "autoreconf -i", once=True, cwd="{src}")
 
 
@@ -99,12 +101,7 @@ def ext2fs(name: str, source: Source) -> Stage:
         env=_ENV,
         steps=(
             _AUTORECONF,
-            # An assertion prints its file name, which is to be the same wherever it is built.
-            Step(
-                "configure",
-                f"{_CONFIGURE} CFLAGS='-O2 -g0 -ffile-prefix-map={{src}}/='",
-                once=True,
-            ),
+            Step("configure", f"{_CONFIGURE} CFLAGS='{CFLAGS}'", once=True),
             Step("compiler", _COMPILER, once=True),
             Step("make", "make -j{jobs} CC={work}/compiler ext2fs"),
             Step(

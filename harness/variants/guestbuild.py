@@ -1,0 +1,158 @@
+"""A variant's ext2fs, built in the guest by its own compiler.
+
+The tree that the host compiled, with its configure script, comes to the guest as a file system on
+the second disk; there it is configured and made, and the program is copied out.  The same compiler
+gives the same code, less the symbols.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import GuestError, UsageError
+from harness.guest.guest import Guest
+from harness.images.builders import find_image
+from harness.images.cache import Cache, now
+from harness.images.image import Image
+from harness.images.recipe import Recipe, Variant
+from harness.images.source import hurd
+from harness.images.source.sources import DirSource, GitSource
+from harness.machine.accel import choose_accel
+from harness.machine.qemu import Machine
+from harness.machine.spec import DiskSpec, spec_for
+from harness.process import run
+from harness.rundir import RunDir
+from harness.variants.build import Build, BuildRecord, Compiled, Say, compiled, keep
+from harness.variants.spec import HurdVariant
+
+_DISK_MIB = 1024  # the tree has 15 MB, what is made of it 60 MB; holes cost nothing
+_TOOLS = ("gcc", "ld", "make", "mig", "awk", "sed")
+# Under TCG, in which the compiler is thirty times slower than on the host.
+_CONFIGURE_SECONDS, _MAKE_SECONDS, _SHORT_SECONDS = 3600.0, 14400.0, 60.0
+
+
+@dataclass(frozen=True)
+class GuestBuild:
+    """The build, what the guest took for it in seconds, and the host's build of the same tree."""
+
+    build: Build
+    configure_seconds: float
+    make_seconds: float
+    host: Build
+
+    @property
+    def same_compiler(self) -> bool:
+        return self.build.record.compiler == self.host.record.compiler
+
+    @property
+    def same_code(self) -> bool:
+        return self.build.record.sha256 == self.host.record.sha256
+
+
+def build_in_guest(
+    name: str,
+    variant: HurdVariant,
+    source: GitSource | DirSource,
+    recipe: Recipe,
+    cache: Cache,
+    say: Say,
+) -> GuestBuild:
+    """Build a variant on the host and then in the guest; half an hour or more under TCG.
+
+    Raises `UsageError` for a guest without a compiler, `GuestError` with the log's end where the
+    build fails in it, and what `build_on_host` does.
+    """
+    image = find_image(recipe, cache)
+    with tempfile.TemporaryDirectory(prefix="hurdle-build-") as scratch:
+        folder = Path(scratch)
+        disk, program = folder / "tree.raw", folder / "ext2fs.static"
+        with compiled(name, variant, source, cache, say) as made:
+            host = keep(made.program, made.record, cache)
+            _tree_disk(made.tree, disk)
+        say(f"building {name} in {recipe.name}; its tree is on {recipe.crash_disk.device}")
+        version, configured, built = _build(recipe, image, disk, program, folder)
+        record = _record(made, version, round(configured + built, 1))
+        return GuestBuild(keep(program, record, cache), configured, built, host)
+
+
+def _record(made: Compiled, version: str, seconds: float) -> BuildRecord:
+    changed = {"where": "guest", "compiler": f"gcc {version}", "seconds": seconds, "built": now()}
+    return made.record.model_copy(update=changed)
+
+
+def _tree_disk(tree: Path, disk: Path) -> None:
+    """A file system of the Hurd's kind that holds the tree."""
+    kind = ("-t", "ext2", "-o", "hurd", "-b", "4096", "-I", "128")
+    size = f"{_DISK_MIB}M"
+    run(["mke2fs", "-q", "-F", *kind, "-d", str(tree), str(disk), size], timeout=300)
+
+
+def _build(
+    recipe: Recipe, image: Image, disk: Path, program: Path, folder: Path
+) -> tuple[str, float, float]:
+    """Build in a booted guest: gcc's version, and the seconds of configure and make."""
+    second = DiskSpec("tree", disk, "raw", recipe.machine.disk_bus)
+    with RunDir(folder / "out") as rundir:
+        spec = spec_for(recipe, image, (second,), scratch=rundir.scratch)
+        accel = choose_accel(recipe.machine.accel, spec, rundir)
+        with Machine(spec, rundir, accel) as machine:
+            guest = Guest(machine, recipe, image)
+            guest.boot(Deadline.after(recipe.ready_seconds * accel.time_scale))
+            version = _need_tools(guest)
+            place = recipe.crash_disk.mountpoint
+            mount = guest.profile.mount(recipe.crash_disk.device, place, _mounter(recipe))
+            _must(guest, mount, _SHORT_SECONDS)
+            configure, make = commands(place)
+            configured = _timed(guest, configure, _CONFIGURE_SECONDS * accel.time_scale)
+            built = _timed(guest, make, _MAKE_SECONDS * accel.time_scale)
+            guest.get(f"{place}/build/ext2fs/ext2fs.static", program)
+            guest.close()
+    return version, configured, built
+
+
+def commands(place: str) -> tuple[str, str]:
+    """What configures and what makes the ext2fs of the tree at `place`.  Pure."""
+    configure = f"{place}/configure {hurd.OPTIONS} CFLAGS='{hurd.CFLAGS}'"
+    return (
+        f"mkdir {place}/build && cd {place}/build && "
+        f"{configure.replace('{src}', place)} > log 2>&1",
+        f"cd {place}/build && make ext2fs >> log 2>&1",
+    )
+
+
+def _need_tools(guest: Guest) -> str:
+    """gcc's version; `UsageError` for a guest that can't build."""
+    ask = f"for t in {' '.join(_TOOLS)}; do command -v $t >/dev/null || echo $t; done"
+    missing = guest.run(ask, timeout=_SHORT_SECONDS).out.split()
+    if missing:
+        raise UsageError(
+            f"{guest.recipe.name} has no {', '.join(missing)}, so nothing can be built in it",
+            hint="build on the host (--where host), or choose a guest with a native toolchain",
+        )
+    return guest.run("gcc -dumpfullversion", timeout=_SHORT_SECONDS).out.strip()
+
+
+def _mounter(recipe: Recipe) -> Variant:
+    """The ext2fs that serves the tree: one that is known to work, without a journal."""
+    known = [each for each in recipe.variants.values() if each.fs == "ext2" and each.translator]
+    return known[0] if known else Variant(fs="ext2", translator="/hurd/ext2fs")
+
+
+def _timed(guest: Guest, command: str, timeout: float) -> float:
+    began = time.monotonic()
+    _must(guest, command, timeout)
+    return round(time.monotonic() - began, 1)
+
+
+def _must(guest: Guest, command: str, timeout: float) -> None:
+    done = guest.run(command, timeout=timeout)
+    if done.rc:
+        log = guest.run(f"tail -n 30 {guest.recipe.crash_disk.mountpoint}/build/log").out
+        raise GuestError(
+            f"`{command}` ended with {done.rc} in the guest: {done.err.strip()}\n{log}".rstrip(),
+            console=guest.console_tail(),
+        )
