@@ -144,6 +144,14 @@ def shell(
     via: Annotated[
         str, typer.Option(metavar="console|ssh", help="The serial console, or SSH.")
     ] = "console",
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Mount a new file system by this variant."),
+    ] = None,
+    hurd: Annotated[
+        Path | None,
+        typer.Option(metavar="TREE", help="Build --variant from this Hurd tree, and put it in."),
+    ] = None,
     settings: SetOption = None,
 ) -> None:
     """Boot a guest and hand its console or an SSH session to you.  Ctrl-] leaves and ends it."""
@@ -151,7 +159,8 @@ def shell(
 
     if via not in ("console", "ssh"):
         raise UsageError(f"--via {via!r} is unknown", hint="use --via console or --via ssh")
-    open_shell(load_recipe(guest, parse_overrides(settings or [])), via)
+    recipe = load_recipe(guest, parse_overrides(settings or []))
+    open_shell(recipe, via, variant=variant, hurd=hurd)
 
 
 @app.command()
