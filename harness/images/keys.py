@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_ssh_private_key,
 )
 
 #: their names below an image's folder
@@ -38,3 +39,15 @@ def write_keys(folder: Path, host: KeyPair, user: KeyPair) -> None:
     (folder / HOST_KEY).write_bytes(host.public)
     (folder / PRIVATE_KEY).touch(mode=0o600)
     (folder / PRIVATE_KEY).write_bytes(user.private)
+
+
+def dropbear(key: KeyPair) -> bytes:
+    """A key as dropbear keeps it: the type, then the seed and the public half as one string.
+
+    (dropbear's src/ed25519.c, `buf_put_ed25519_priv_key`.)
+    """
+    loaded = load_ssh_private_key(key.private, None)
+    assert isinstance(loaded, Ed25519PrivateKey)
+    seed = loaded.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    public = loaded.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return b"".join(len(s).to_bytes(4, "big") + s for s in (b"ssh-ed25519", seed + public))

@@ -44,11 +44,17 @@ class BootRecipe(Spec):
     seconds: float = Field(gt=0)  #: until the shell answers, under TCG
     shell: str  #: regular expression of the console's shell prompt or readiness line
     cmdline: str = ""  #: kernel command line
+    #: a run goes on from a saved state of the booted guest, made at the first run
+    warm: bool = False
 
 
 class SshAccess(Spec):
-    """SSH over the user-mode network; keys only."""
+    """SSH over the user-mode network, or over a second serial line; keys only."""
 
+    #: serial: the guest runs serial-relay on it (vm-images/hurd-source/src)
+    over: Literal["nic", "serial"] = "nic"
+    #: demand: commands go over the console until something needs SSH, as a copied file does
+    connect: Literal["boot", "demand"] = "boot"
     user: str = "root"
     seconds: float = Field(default=15, gt=0)  #: from the shell to an answer, under TCG
     key: Path | None = None  #: private key for a guest given by path; images made here bring one
@@ -67,6 +73,13 @@ class CrashDisk(Spec):
 
     device: str  #: /dev/sda, /dev/hd1
     mountpoint: str = "/mnt"
+
+
+class TransferRecipe(Spec):
+    """A disk by which files come and go; the fourth on its bus."""
+
+    device: str  #: as the guest sees it
+    size_mib: int = Field(default=64, ge=1, le=65536)
 
 
 class Variant(Spec):
@@ -94,6 +107,7 @@ class _Recipe(Spec):
     boot: BootRecipe
     access: AccessRecipe = AccessRecipe()
     crash_disk: CrashDisk
+    transfer: TransferRecipe | None = None
     prepare: tuple[str, ...] = ()  #: shell commands run once in the guest, before the workload
     variants: dict[str, Variant] = Field(min_length=1)
 
@@ -170,6 +184,7 @@ class SourceRecipe(_Recipe):
     #: other Hurds, whose ext2fs becomes /hurd/ext2fs-NAME
     ext2fs: dict[str, OtherHurd] = Field(default_factory=dict)
     programs: dict[str, Component]
+    own: Path | None = None  #: folder of hurdle's own C programs for the guest
     modules: dict[str, str] = Field(min_length=1)  #: file of /hurd to its boot script arguments
     root: RootRecipe
 

@@ -18,9 +18,10 @@ from harness.images.source.sources import (
     DebSource,
     DirSource,
     GitSource,
+    OrigSource,
     parse_source,
 )
-from harness.images.source.stage import Edit, tree_digest
+from harness.images.source.stage import NOTES, Edit, tree_digest
 
 
 def recipe(**settings: str) -> SourceRecipe:
@@ -33,6 +34,7 @@ def recipe(**settings: str) -> SourceRecipe:
     "text, source",
     [
         ("apt:mig", AptSource("mig")),
+        ("orig:tar", OrigSource("tar")),
         ("deb:gcc-14-source", DebSource("gcc-14-source")),
         ("dir:/some/tree", DirSource(Path("/some/tree"))),
         ("commit:bc8ac23d", CommitSource("bc8ac23d")),
@@ -77,9 +79,39 @@ def test_an_unknown_program_is_refused_with_the_known_ones() -> None:
     assert "coreutils" in str(caught.value.hint)
 
 
-def test_a_kernel_from_a_tree_is_refused() -> None:
-    with pytest.raises(UsageError, match="gnumach"):
-        plan(recipe(gnumach__source="dir:/tree"))
+def test_a_kernel_from_a_tree_gets_drivers_and_the_flush_that_it_lacks(tmp_path: Path) -> None:
+    (stage,) = (s for s in plan(recipe(gnumach__source="dir:/tree")) if s.name == "gnumach")
+    (configure,) = (step for step in stage.steps if step.name == "configure")
+    assert "--enable-ide" in configure.command and "--enable-ne2k-pci" in configure.command
+    glue = tmp_path / "linux/dev/glue/block.c"
+    glue.parent.mkdir(parents=True)
+    function = (
+        "device_set_status (void *d)\n{\n  switch (flavor)\n    {\n      case OTHER:\n    }\n}\n"
+    )
+    glue.write_text(function)
+    (flush,) = (edit for edit in stage.edits if edit.path.endswith("block.c"))
+    flush.apply(tmp_path)
+    flushing = glue.read_text()
+    assert flushing.index("switch") < flushing.index("case DEV_FLUSH_CACHE") < flushing.index("OTH")
+    assert "ide_flush_cache (bd->dev)" in flushing
+    assert (tmp_path / NOTES).read_text() == "patched by hurdle: flushes of IDE disks\n"
+    flush.apply(tmp_path)  # now it has one
+    assert glue.read_text() == flushing
+    assert (tmp_path / NOTES).read_text().count("patched") == 1
+    glue.write_text("device_set_status_of_another_shape ();\n")
+    with pytest.raises(InfraError, match=r"block\.c matches nothing"):
+        flush.apply(tmp_path)
+
+
+def test_debian_s_kernel_is_taken_as_it_is() -> None:
+    (stage,) = (s for s in plan(recipe()) if s.name == "gnumach")
+    assert not stage.edits and not stage.needs
+
+
+def test_a_guest_can_do_without_hurdle_s_own_programs() -> None:
+    names = [stage.name for stage in plan(recipe())]
+    assert names[-1] == "own"
+    assert "own" not in [stage.name for stage in plan(recipe(own="null"))]
 
 
 def test_a_second_hurd_comes_from_the_repository_of_the_first(tmp_path: Path) -> None:

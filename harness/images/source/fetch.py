@@ -11,7 +11,14 @@ from pathlib import Path
 
 from harness.errors import InfraError, UsageError
 from harness.images.source.apt import ArchiveFile, PrivateApt
-from harness.images.source.sources import AptSource, DebSource, DirSource, GitSource, Source
+from harness.images.source.sources import (
+    AptSource,
+    DebSource,
+    DirSource,
+    GitSource,
+    OrigSource,
+    Source,
+)
 from harness.images.source.stage import digest_text, matches, tree_digest, tree_files
 from harness.process import run
 
@@ -48,7 +55,7 @@ class Fetcher:
         Downloads nothing but apt's index, or a git repository that lacks the commit.
         """
         match source:
-            case AptSource() | DebSource():
+            case AptSource() | OrigSource() | DebSource():
                 files = self._files(source)
                 return Identity(version_of(files), digest_text(*(f.digest for f in files)))
             case GitSource():
@@ -62,7 +69,7 @@ class Fetcher:
 
     def fetch(self, source: Source) -> Identity:
         """Bring the source into the folder, so that it can be unpacked without a network."""
-        if isinstance(source, AptSource | DebSource):
+        if isinstance(source, AptSource | OrigSource | DebSource):
             for file in self._files(source):
                 self._apt.fetch(file)
         return self.identify(source)
@@ -71,7 +78,7 @@ class Fetcher:
         """Put the source's files into the new folder `into`."""
         into.mkdir(parents=True)
         match source:
-            case AptSource():
+            case AptSource() | OrigSource():
                 self._unpack_source(self._files(source), into)
             case DebSource():
                 self._unpack_deb(self._files(source)[0], into)
@@ -84,10 +91,13 @@ class Fetcher:
             if matches(path, exclude):
                 path.unlink()
 
-    def _files(self, source: AptSource | DebSource) -> tuple[ArchiveFile, ...]:
+    def _files(self, source: AptSource | OrigSource | DebSource) -> tuple[ArchiveFile, ...]:
         if isinstance(source, DebSource):
             return (self._apt.binary_file(source.package),)
-        return self._apt.source_files(source.package)
+        files = self._apt.source_files(source.package)
+        if isinstance(source, OrigSource):
+            return tuple(f for f in files if ".orig" in f.name)
+        return files
 
     def _unpack_source(self, files: tuple[ArchiveFile, ...], into: Path) -> None:
         packed = {f.name: self._apt.fetch(f) for f in files}

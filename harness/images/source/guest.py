@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.images import keys
 from harness.images.cache import Cache, Manifest, ModuleRecord, Progress, file_hash, now
 from harness.images.image import Image
 from harness.images.recipe import SourceRecipe
@@ -16,7 +17,7 @@ from harness.images.source import host, hurd, root, toolchain
 from harness.images.source.apt import AptArchive, PrivateApt, host_mirror
 from harness.images.source.fetch import Fetcher
 from harness.images.source.kernel import kernel
-from harness.images.source.programs import program
+from harness.images.source.programs import own, program
 from harness.images.source.sources import CommitSource, DirSource, GitSource, Source
 from harness.images.source.stage import Stage, digest_text
 from harness.images.source.workshop import Result, Workshop
@@ -45,6 +46,7 @@ def plan(recipe: SourceRecipe) -> list[Stage]:
         hurd.servers(source),
         *other,
         *(program(name, each.where) for name, each in recipe.programs.items()),
+        *([own(recipe.own)] if recipe.own else ()),
     ]
 
 
@@ -119,8 +121,16 @@ def _manifest(recipe: SourceRecipe, results: Mapping[str, Result], key: str) -> 
         cmdline=recipe.boot.cmdline,
         modules=tuple(modules),
         root="root.img",
-        versions={name: r.version for name, r in results.items() if r.version},
+        private_key=keys.PRIVATE_KEY,
+        host_key=keys.HOST_KEY,
+        versions={name: _version(r) for name, r in results.items() if r.version},
     )
+
+
+def _version(result: Result) -> str:
+    """The version of a component, and what hurdle has changed in it where that matters."""
+    notes = result.out / "notes"
+    return f"{result.version} ({notes.read_text().strip()})" if notes.exists() else result.version
 
 
 def _workshop(recipe: SourceRecipe, folder: Path, progress: Progress) -> Workshop:
@@ -145,6 +155,7 @@ def _assemble(recipe: SourceRecipe, results: Mapping[str, Result], draft: Path) 
     root.strip(tree)
     for name, target in recipe.root.links.items():
         root.link(tree, name, target)
+    _put_secrets(tree, draft)
     shutil.copyfile(results["gnumach"].out / "boot/gnumach", draft / "gnumach")
     for module in recipe.modules:
         shutil.copyfile(tree / "hurd" / module, draft / module)
@@ -159,3 +170,19 @@ def _take_libraries(results: Mapping[str, Result], lib: Path) -> None:
         for path in (results[name].out / folder).glob("*.so*"):
             if path.is_symlink() or root.is_elf(path):
                 shutil.copy(path, lib / path.name, follow_symlinks=False)
+
+
+def _put_secrets(tree: Path, draft: Path) -> None:
+    """The image's SSH keys on both sides, and what the guest's random numbers start from."""
+    host_key, user = keys.KeyPair.generate(), keys.KeyPair.generate()
+    keys.write_keys(draft, host_key, user)
+    for name, content in (
+        ("etc/dropbear/dropbear_ed25519_host_key", keys.dropbear(host_key)),
+        ("root/.ssh/authorized_keys", user.public),
+        ("var/lib/random-seed", os.urandom(64)),
+    ):
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    (tree / "root/.ssh").chmod(0o700)

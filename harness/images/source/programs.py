@@ -7,9 +7,10 @@ system, or what its Debian tarball lacks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import UsageError
-from harness.images.source.sources import Source
+from harness.images.source.sources import DirSource, Source
 from harness.images.source.stage import Stage, Step
 
 _NEEDS = ("gcc", "mach-headers", "mig", "hurd-headers", "glibc", "libgcc")
@@ -69,6 +70,23 @@ PROGRAMS: dict[str, Program] = {
         prepare="mkdir doc && : > doc/make.1 && echo 'all install install-exec:' > doc/Makefile.in",
     ),
     "sed": Program("--disable-acl"),
+    "tar": Program(
+        "--without-posix-acls --without-selinux",
+        # The tarball of Debian lacks the manual.
+        prepare="mkdir -p doc && echo 'all install install-exec:' > doc/Makefile.in",
+        make=_FROZEN,
+        answers=(("FORCE_UNSAFE_CONFIGURE", "1"),),
+    ),
+    "findutils": Program("--without-selinux", make=_FROZEN),
+    # Keys only: the C library has no crypt().
+    "dropbear": Program(
+        "--disable-zlib --disable-pam --disable-lastlog --disable-utmp --disable-utmpx"
+        " --disable-wtmp --disable-wtmpx --disable-pututline --disable-pututxline"
+        " --enable-bundled-libtom",
+        prepare="echo '#define DROPBEAR_SVR_PASSWORD_AUTH 0' > {work}/localoptions.h",
+        make="PROGRAMS=dropbear",
+        install="install -D dropbear {out}/root/sbin/dropbear",
+    ),
     "grep": Program("--disable-perl-regexp", make=_FROZEN),
 }
 
@@ -96,5 +114,26 @@ def program(name: str, source: Source) -> Stage:
             ),
             Step("make", f"make -j{{jobs}} {rule.make}"),
             Step("install", rule.install.replace("{make}", rule.make)),
+        ),
+    )
+
+
+def own(folder: Path) -> Stage:
+    """hurdle's programs for the guest: a random translator, and SSH's way over a serial line."""
+    cc = "i686-gnu-gcc -D_GNU_SOURCE -std=gnu17 -O2 -Wall -Werror"
+    hurd = "{out:hurd}/root"
+    return Stage(
+        "own",
+        source=DirSource(folder),
+        needs=(*_NEEDS, "hurd"),
+        steps=(
+            Step("folders", "mkdir -p {out}/root/hurd {out}/root/libexec"),
+            Step("relay", f"{cc} -o {{out}}/root/libexec/serial-relay {{src}}/serial-relay.c"),
+            Step(
+                "random",
+                f"{cc} -I{hurd}/include -o {{out}}/root/hurd/random {{src}}/random.c"
+                f" {{src}}/pool.c -L{hurd}/lib -Wl,-rpath-link={hurd}/lib -ltrivfs -lports"
+                " -lpthread",
+            ),
         ),
     )

@@ -1,8 +1,9 @@
 """Where a component's source comes from: a Debian package, a git commit, or a local tree.
 
-A source is written as one field: `apt:PACKAGE` (a source package), `deb:PACKAGE` (a binary package
-of i386; where it carries a tarball below /usr/src, that is the source), `git:URL@COMMIT` or
-`dir:PATH`.  A second Hurd may also be `commit:ID`, another commit of the first one's repository.
+A source is written as one field: `apt:PACKAGE` (a source package), `orig:PACKAGE` (its upstream
+tarball alone, without Debian's patches), `deb:PACKAGE` (a binary package of i386; where it carries
+a tarball below /usr/src, that is the source), `git:URL@COMMIT` or `dir:PATH`.  A second Hurd may
+also be `commit:ID`, another commit of the first one's repository.
 """
 
 from __future__ import annotations
@@ -23,6 +24,16 @@ class AptSource:
 
     def __str__(self) -> str:
         return f"apt:{self.package}"
+
+
+@dataclass(frozen=True)
+class OrigSource:
+    """The upstream tarball of a Debian source package, for archives that lack Debian's part."""
+
+    package: str
+
+    def __str__(self) -> str:
+        return f"orig:{self.package}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class CommitSource:
         return f"commit:{self.commit}"
 
 
-Source = AptSource | DebSource | GitSource | DirSource
+Source = AptSource | OrigSource | DebSource | GitSource | DirSource
 
 
 def parse_source(text: str) -> Source | CommitSource:
@@ -74,6 +85,8 @@ def parse_source(text: str) -> Source | CommitSource:
     kind, _, rest = text.partition(":")
     if kind == "apt" and _SAFE.fullmatch(rest):
         return AptSource(rest)
+    if kind == "orig" and _SAFE.fullmatch(rest):
+        return OrigSource(rest)
     if kind == "deb" and _SAFE.fullmatch(rest):
         return DebSource(rest)
     if kind == "commit" and _SAFE.fullmatch(rest):
@@ -85,5 +98,6 @@ def parse_source(text: str) -> Source | CommitSource:
         if at and url and not url.startswith("-") and _SAFE.fullmatch(commit):
             return GitSource(url, commit)
     raise ValueError(
-        f"{text!r} is no source: write apt:PACKAGE, deb:PACKAGE, git:URL@COMMIT or dir:PATH"
+        f"{text!r} is no source: write apt:PACKAGE, orig:PACKAGE, deb:PACKAGE, git:URL@COMMIT or "
+        "dir:PATH"
     )

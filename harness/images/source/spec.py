@@ -30,7 +30,7 @@ class OtherHurd(Spec):
 class Component(Spec):
     """A component of the guest and where its source comes from."""
 
-    source: str  #: apt:PACKAGE, deb:PACKAGE, git:URL@COMMIT or dir:PATH
+    source: str  #: apt:PACKAGE, orig:PACKAGE, deb:PACKAGE, git:URL@COMMIT or dir:PATH
 
     @field_validator("source")
     @classmethod

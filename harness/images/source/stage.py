@@ -5,7 +5,8 @@ data, of its source and of the *results* of the stages that it needs, so a stage
 again and ends in the same bytes makes nothing after it run again.
 
 Placeholders: `{src}` the unpacked source, `{work}` the build folder, `{out}` where results go,
-`{tools}` the union of the results of the needed stages, `{jobs}` the number of parallel jobs.
+`{tools}` the union of the results of the needed stages, `{jobs}` the number of parallel jobs;
+`{src:NAME}`, `{work:NAME}` and `{out:NAME}` are those of a stage that is needed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from harness.errors import InfraError
 from harness.images.source.sources import Source
+
+NOTES = "hurdle-notes"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,27 @@ class Edit:
                 hint="this version of the source differs: mend the rule or take another version",
             )
         file.write_text(changed, errors="surrogateescape")
+
+
+@dataclass(frozen=True)
+class Addition(Edit):
+    """An edit that brings what some versions of a source lack.
+
+    A file that has the text `unless` stays as it is.  Where it was edited, the file `NOTES` in the
+    source's folder says so with `note` (if that is not empty), for the report.
+    """
+
+    unless: str
+    note: str = ""
+
+    def apply(self, root: Path) -> None:
+        file = root / self.path
+        if file.exists() and self.unless in file.read_text(errors="surrogateescape"):
+            return
+        super().apply(root)
+        if self.note:
+            with (root / NOTES).open("a") as notes:
+                notes.write(f"{self.note}\n")
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,7 @@ class _Run:
             "jobs": str(jobs),
             **{f"work:{name}": str(results[name].work / "build") for name in stage.needs},
             **{f"src:{name}": str(results[name].work / "src") for name in stage.needs},
+            **{f"out:{name}": str(results[name].out) for name in stage.needs},
         }
 
     def execute(self) -> None:
