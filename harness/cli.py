@@ -78,6 +78,9 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier run in the same folder.")
     ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Boot the guest, though a saved state of it may do.")
+    ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Print what each phase took.")] = False,
     hurd: Annotated[
         Path | None,
@@ -94,6 +97,8 @@ def run(
     overrides = parse_overrides(settings or [])
     if accel is not None:
         overrides["machine.accel"] = accel
+    if cold:
+        overrides["boot.warm"] = "false"
     recipe = load_recipe(guest, overrides)
     folder = out or Path("out") / f"{spec.name}-{recipe.name}"
     command = shlex.join(["hurdle", *sys.argv[1:]])

@@ -39,7 +39,9 @@ class RunBegan(_Event):
 class PhaseBegan(_Event):
     kind: Literal["phase-begin"] = "phase-begin"
     variant: str
-    phase: str  #: prepare, boot, workload, wait, kill, recover, judge
+    #: prepare, boot (or save, start), mount, setup, workload, wait, kill, attach, recover, verdict,
+    #: judge
+    phase: str
     detail: str = ""
 
 

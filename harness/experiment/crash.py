@@ -19,6 +19,8 @@ from harness.experiment.context import Context
 from harness.experiment.rootdisk import MOUNTPOINT, check_root, make_base, make_homes, root_spec
 from harness.guest.guest import Guest
 from harness.guest.profile import profile_for
+from harness.guest.warm import Start, started
+from harness.images.cache import Cache
 from harness.images.recipe import Variant
 from harness.machine.qemu import Machine
 from harness.machine.spec import DiskSpec, MachineSpec, spec_for
@@ -227,12 +229,10 @@ def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
         spec = make(context, name, variant, folder)
         journal = journal_map(folder / "base.raw") if variant.journaled else None
     with ExitStack() as stack:
-        with context.phase(name, "boot", f"{recipe.title}, {context.accel.name}"):
-            machine = Machine(spec, context.rundir, context.accel, name=f"qemu-{name}")
-            stack.enter_context(machine)
-            context.bus.emit(CommandRan(variant=name, what="QEMU", command=machine.command))
-            guest = Guest(machine, recipe, request.image)
-            guest.boot(context.deadline(recipe.ready_seconds))
+        # A crashed root is changed for the run, so no saved state knows it.
+        warm = recipe.boot.warm and not on_root
+        start = _start(context, name)
+        guest = stack.enter_context(started(start, spec, f"qemu-{name}", warm=warm))
         follower = LogFollower(folder / "writes.log")
         profile = profile_for(recipe)
         mountpoint = MOUNTPOINT if on_root else recipe.crash_disk.mountpoint
@@ -244,7 +244,22 @@ def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
         with context.phase(name, "mount", "the root" if on_root else recipe.crash_disk.device):
             for command in first:
                 _must(guest, command, context.seconds(_PREPARE_SECONDS))
-        yield _Run(context, name, mountpoint, guest, machine, follower, journal, commands)
+        yield _Run(context, name, mountpoint, guest, guest.machine, follower, journal, commands)
+
+
+def _start(context: Context, name: str) -> Start:
+    request = context.request
+    return Start(
+        request.recipe,
+        request.image,
+        context.rundir,
+        context.accel,
+        context.seconds(request.recipe.ready_seconds),
+        Cache.default().folder,
+        say=lambda text: context.note(text, variant=name),
+        ran=lambda line: context.bus.emit(CommandRan(variant=name, what="QEMU", command=line)),
+        phase=lambda phase, detail: context.phase(name, phase, detail),
+    )
 
 
 def _must(guest: Guest, command: str, timeout: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,8 +52,7 @@ def judge(context: Context, evidence: Evidence) -> None:
     log = _read(context, evidence)
     context.bus.emit(_disk_log(evidence, log))
     if scenario.crash_model is CrashModel.KILL:
-        with context.phase(variant, "recover", "the disk as the kill left it"):
-            _judge_killed(context, evidence, log)
+        _judge_killed(context, evidence, log)
         if scenario.disk.which == "root":
             with context.phase(variant, "reboot", "the killed root once more, unattended"):
                 _judge_reboot(context, evidence)
@@ -116,19 +116,21 @@ def _judge_killed(context: Context, evidence: Evidence, found: _Log) -> None:
     """The live kill, looked at through qemu-nbd as a person would attach it."""
     scenario, rundir = context.request.scenario, context.rundir
     state = _state_context(scenario, evidence, found, CrashModel.KILL, None)
-    # Number 0: it has no partitions, and its superblock may be what the crash destroyed.
-    with attached(evidence.killed, "raw", rundir, partition=0) as disk:
-        context.note(f"{evidence.killed.name} attached by {disk.method}", variant=evidence.variant)
-        report = judge_state(disk.path, state, rundir.scratch, journal=found.journal)
-        if found.journal is not None:
-            dump = ext2.logdump(disk.path)
-            context.bus.emit(
-                TextKept(
-                    variant=evidence.variant, title="debugfs logdump before recovery", text=dump
-                )
-            )
-    _emit(context, evidence, CrashModel.KILL, report, evidence.killed)
-    _emit_details(context, evidence, CrashModel.KILL, report)
+    variant, name = evidence.variant, evidence.killed.name
+    with ExitStack() as stack:
+        # Number 0: it has no partitions, and its superblock may be what the crash destroyed.
+        with context.phase(variant, "attach", name):
+            disk = stack.enter_context(attached(evidence.killed, "raw", rundir, partition=0))
+        context.note(f"{name} attached by {disk.method}", variant=variant)
+        with context.phase(variant, "recover", "the disk as the kill left it"):
+            report = judge_state(disk.path, state, rundir.scratch, journal=found.journal)
+            dump = ext2.logdump(disk.path) if found.journal is not None else ""
+    with context.phase(variant, "verdict", "what the oracles say of it"):
+        if dump:
+            title = "debugfs logdump before recovery"
+            context.bus.emit(TextKept(variant=variant, title=title, text=dump))
+        _emit(context, evidence, CrashModel.KILL, report, evidence.killed)
+        _emit_details(context, evidence, CrashModel.KILL, report)
 
 
 def _judge_reboot(context: Context, evidence: Evidence) -> None:

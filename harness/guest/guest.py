@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -13,13 +14,17 @@ from harness.errors import GuestError, UsageError
 from harness.guest.command import CommandResult, Progress, no_progress
 from harness.guest.interactive import Line
 from harness.guest.profile import profile_for
+from harness.guest.relay import Relay
+from harness.guest.session import ShellSession
 from harness.guest.shell import ConsoleShell, shorten
-from harness.guest.ssh import Ssh, connect_when_ready
+from harness.guest.ssh import Ssh, by_port, connect_when_ready
 from harness.guest.state import GuestState, Life
+from harness.guest.transfer import TransferDisk
 from harness.images.image import Image, SshKeys
-from harness.images.recipe import Recipe
+from harness.images.recipe import Recipe, SshAccess
 from harness.machine.conditions import Condition, ConditionError
 from harness.machine.qemu import Ending, Machine
+from harness.machine.spec import TRANSFER
 
 T = TypeVar("T")
 
@@ -44,6 +49,7 @@ class Guest:
         self._life = Life()
         self._shell: ConsoleShell | None = None
         self._ssh: Ssh | None = None
+        self._relay: Relay | None = None
         self._looked = time.monotonic()
 
     @property
@@ -69,9 +75,27 @@ class Guest:
             self._life.move(GuestState.BOOTING)
             self._told(lambda: self._open_console(deadline), "booting")
             self._life.move(GuestState.CONSOLE)
-            if self.recipe.access.ssh is not None:
-                self._told(lambda: self._open_ssh(deadline), "waiting for SSH")
-                self._life.move(GuestState.SSH)
+            self._connect_at_start(deadline)
+
+    def session(self) -> ShellSession:
+        """Where the conversation with the console's shell stands, for `resume`; hangs up SSH."""
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        self._hang_up()
+        if self._shell is None:
+            raise RuntimeError("the guest was not booted")
+        return self._shell.session
+
+    def resume(self, session: ShellSession, deadline: Deadline) -> None:
+        """Go on in a machine that was started from a saved state, in place of `boot`.
+
+        The guest's clock stood still meanwhile; it is set.  Raises as `boot`.
+        """
+        self._life.need(GuestState.OFF)
+        with self._life.latching():
+            self._life.move(GuestState.BOOTING)
+            self._told(lambda: self._resume_console(session, deadline), "going on from a state")
+            self._life.move(GuestState.CONSOLE)
+            self._connect_at_start(deadline)
 
     def run(self, command: str, *, timeout: float = _COMMAND_SECONDS) -> CommandResult:
         """Run a shell command as root; `timeout` in seconds.
@@ -93,13 +117,14 @@ class Guest:
         timeout: float = _COPY_SECONDS,
         progress: Progress = no_progress,
     ) -> None:
-        """Copy a file into the guest: SFTP, or the console for small files."""
+        """Copy a file into the guest: the transfer disk, else SFTP, else the console."""
         self._life.need(GuestState.CONSOLE, GuestState.SSH)
         if not local.is_file():
             raise UsageError(f"{local} is no file, so it can't be copied into the guest")
         with self._life.latching():
+            way = self._file_way()
             self._told(
-                lambda: self._way().put(local, remote, timeout=timeout, progress=progress),
+                lambda: way.put(local, remote, timeout=timeout, progress=progress),
                 f"copying {local.name} into the guest",
             )
 
@@ -114,8 +139,9 @@ class Guest:
         """Copy a file out of the guest."""
         self._life.need(GuestState.CONSOLE, GuestState.SSH)
         with self._life.latching():
+            way = self._file_way()
             self._told(
-                lambda: self._way().get(remote, local, timeout=timeout, progress=progress),
+                lambda: way.get(remote, local, timeout=timeout, progress=progress),
                 f"copying {remote} out of the guest",
             )
 
@@ -127,6 +153,8 @@ class Guest:
 
     def terminal(self, term: str, columns: int, rows: int) -> Line:
         """A terminal of the guest for a person, over SSH."""
+        with self._life.latching():
+            self._connect_on_demand()
         if self._ssh is None:
             raise UsageError(f"{self.recipe.name} has no SSH", hint="use the console")
         return self._ssh.terminal(term, columns, rows)
@@ -150,6 +178,35 @@ class Guest:
             raise RuntimeError("the guest was not booted")
         return way
 
+    def _connect_at_start(self, deadline: Deadline) -> None:
+        ssh = self.recipe.access.ssh
+        if ssh is not None and ssh.connect == "boot":
+            self._connect(deadline)
+
+    def _connect_on_demand(self) -> None:
+        access = self.recipe.access.ssh
+        if access is not None and self._ssh is None:
+            self._connect(Deadline.after(access.seconds * self.machine.accel.time_scale))
+
+    def _connect(self, deadline: Deadline) -> None:
+        self._told(lambda: self._open_ssh(deadline), "waiting for SSH")
+        self._life.move(GuestState.SSH)
+
+    def _resume_console(self, session: ShellSession, deadline: Deadline) -> None:
+        shell = ConsoleShell(self.machine.console, limit=self.profile.console_line)
+        shell.resume(session)
+        result = shell.run(self.profile.set_clock(round(time.time())), deadline.remaining)
+        if result.rc != 0:
+            raise GuestError(f"the guest's clock can't be set: {result.err.strip()}")
+        self._shell = shell
+
+    def _file_way(self) -> TransferDisk | Ssh | ConsoleShell:
+        disk, transfer = self.machine.disk(TRANSFER), self.recipe.transfer
+        if disk is not None and transfer is not None:
+            return TransferDisk(disk.path, transfer.device, lambda c, s: self._way().run(c, s))
+        self._connect_on_demand()
+        return self._way()
+
     def _open_console(self, deadline: Deadline) -> None:
         pattern = self.recipe.boot.shell.encode()
         console = self.machine.console
@@ -162,14 +219,25 @@ class Guest:
 
     def _open_ssh(self, deadline: Deadline) -> None:
         access = self.recipe.access.ssh
-        port, keys = self.machine.ssh_port, self._keys()
-        if access is None or port is None:
+        if access is None:
+            raise UsageError(f"{self.recipe.name} has no SSH", hint="use the console")
+        keys = self._keys()
+        wait = deadline.within(access.seconds * self.machine.accel.time_scale)
+        connected = connect_when_ready(self._dialler(access), wait, self._watch)
+        self._ssh = Ssh(connected, access.user, keys, self._watch)
+
+    def _dialler(self, access: SshAccess) -> Callable[[], socket.socket]:
+        """How a connection to the guest's SSH server is made."""
+        if access.over == "serial":
+            line = self._relay = self._relay or Relay(self.machine.paths.relay)
+            return lambda: line.dial(self._watch)
+        port = self.machine.ssh_port
+        if port is None:
             raise UsageError(
                 f"{self.recipe.name} has SSH but no network card",
                 hint="set machine.nic in the recipe, or remove access.ssh",
             )
-        wait = deadline.within(access.seconds * self.machine.accel.time_scale)
-        self._ssh = Ssh(connect_when_ready(port, wait, self._watch), access.user, keys, self._watch)
+        return lambda: by_port(port)
 
     def _keys(self) -> SshKeys:
         access = self.recipe.access.ssh
@@ -219,6 +287,9 @@ class Guest:
         if self._ssh is not None:
             self._ssh.close()
             self._ssh = None
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
 
     def _told(self, step: Callable[[], T], doing: str) -> T:
         """Do a step; an error of the guest gets told where it came from and what QEMU says."""

@@ -34,6 +34,9 @@ class Profile(Protocol):
     def as_user(self, uid: int, gid: int, name: str, command: str) -> str:
         """Run `command` with that user and group id and no other groups."""
 
+    def set_clock(self, seconds: int) -> str:
+        """Set the clock to `seconds` since 1970."""
+
     def poweroff(self) -> str: ...
 
 
@@ -78,6 +81,9 @@ class Linux:
         ids = f"--reuid {uid} --regid {gid} --clear-groups"
         return f"setpriv {ids} sh -c {shlex.quote(command)}"
 
+    def set_clock(self, seconds: int) -> str:
+        return f"date -s @{seconds} >/dev/null"
+
     def poweroff(self) -> str:
         return "poweroff -f"
 
@@ -121,6 +127,9 @@ class Hurd:
     def as_user(self, uid: int, gid: int, name: str, command: str) -> str:
         # chroot(1) is coreutils' only program that sets ids by number without a login.
         return f"chroot --userspec=+{uid}:+{gid} --groups= / sh -c {shlex.quote(command)}"
+
+    def set_clock(self, seconds: int) -> str:
+        return Linux().set_clock(seconds)
 
     def poweroff(self) -> str:
         return "halt"

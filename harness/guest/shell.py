@@ -21,6 +21,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import GuestError
 from harness.guest.command import CommandResult, Progress, no_progress
+from harness.guest.session import ShellSession
 from harness.machine.console import Console
 
 _SETUP_SECONDS = 20.0
@@ -112,6 +113,15 @@ class ConsoleShell:
                     hint="check access.scrollback in the recipe" if command != "true" else None,
                     console=self._console.tail(),
                 )
+
+    @property
+    def session(self) -> ShellSession:
+        """Where the conversation stands, for `resume`."""
+        return ShellSession(self._key, self._number, self._crlf)
+
+    def resume(self, session: ShellSession) -> None:
+        """Go on where another `ConsoleShell` stood, whose guest's state was saved."""
+        self._key, self._number, self._crlf = session.key, session.number, session.crlf
 
     def run(self, command: str, timeout: float) -> CommandResult:
         """Run `command` to its end, for at most `timeout` seconds.

@@ -70,8 +70,15 @@ def load_private_key(path: Path) -> paramiko.PKey:
         ) from exc
 
 
-def connect_when_ready(port: int, deadline: Deadline, watch: Watch) -> socket.socket:
-    """A connection to 127.0.0.1:`port` behind which an SSH server has said its banner.
+def by_port(port: int) -> socket.socket:
+    """A connection to 127.0.0.1:`port`, by which QEMU's user network leads into the guest."""
+    return socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def connect_when_ready(
+    dial: Callable[[], socket.socket], deadline: Deadline, watch: Watch
+) -> socket.socket:
+    """A connection made by `dial` behind which an SSH server has said its banner.
 
     QEMU's user network takes the connection whether or not the guest has a server, so only the
     banner counts.  Raises `ConditionError` (HANG) if it never comes; what `watch` finds goes first.
@@ -79,7 +86,7 @@ def connect_when_ready(port: int, deadline: Deadline, watch: Watch) -> socket.so
     last = "no try was made"
     while not deadline.expired:
         try:
-            connected = socket.create_connection(("127.0.0.1", port), timeout=5)
+            connected = dial()
         except OSError as exc:
             last = f"the connection failed: {exc}"
             watch(0.1)
@@ -98,7 +105,8 @@ def connect_when_ready(port: int, deadline: Deadline, watch: Watch) -> socket.so
     raise ConditionError(
         Condition.HANG,
         f"SSH never came: {last}",
-        hint="is an SSH server started in the guest, and does its network card have a driver? "
+        hint="is an SSH server started in the guest, and does its network card have a driver (or, "
+        "over a serial line, does serial-relay run)? "
         "`hurdle shell --guest NAME` opens the console",
     )
 

@@ -6,6 +6,7 @@ Written for QEMU 7.2 and later (qemu(1), docs/system/qemu-block-drivers).
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class Paths:
     qmp: Path  #: hurdle listens, QEMU connects
     console: Path  #: QEMU listens
     console_log: Path
+    relay: Path  #: QEMU listens; only where the machine has a second serial port
 
 
 def escape(value: str | os.PathLike[str]) -> str:
@@ -62,7 +64,9 @@ def qemu_argv(
         *_network(spec.nic, spec.online),
         *(("-device", "virtio-rng-pci") if spec.rng else ()),
         *(("-vga", "std") if spec.vga else ()),
+        *(("-incoming", f"exec:cat {shlex.quote(str(spec.incoming))}") if spec.incoming else ()),
         *_console(paths),
+        *(_relay(paths) if spec.relay else ()),
         *("-chardev", options("socket", id="qmp", path=paths.qmp)),
         *("-mon", "chardev=qmp,mode=control"),
     )
@@ -151,7 +155,9 @@ def _device(spec: MachineSpec, disk: DiskSpec) -> Iterator[str]:
         "werror": "stop",
         "rerror": "stop",
     }
-    slot = [each for each in spec.disks if each.bus == disk.bus].index(disk)
+    slot = disk.slot
+    if slot is None:
+        slot = [each for each in spec.disks if each.bus == disk.bus].index(disk)
     yield "-device"
     if disk.bus == "virtio":
         yield options("virtio-blk-pci", **common)
@@ -200,3 +206,10 @@ def _console(paths: Paths) -> Iterator[str]:
         logfile=paths.console_log,
     )
     yield from ("-serial", "chardev:console")
+
+
+def _relay(paths: Paths) -> Iterator[str]:
+    """The second serial port.  Its bytes are SSH's and are not logged."""
+    yield "-chardev"
+    yield options("socket", id="relay", path=paths.relay, server="on", wait="off")
+    yield from ("-serial", "chardev:relay")

@@ -10,15 +10,19 @@ import asyncio
 import json
 import logging
 import re
+import shlex
 import socket
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from qemu.qmp import QMPClient, QMPError, Runstate
 from qemu.qmp.qmp_client import ExecuteError
 
+from harness.deadline import Deadline
 from harness.errors import InfraError
 
 T = TypeVar("T")
@@ -26,6 +30,7 @@ T = TypeVar("T")
 # Without a handler, logging prints what goes wrong to stderr; it is raised here anyway.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
+_POLL = 0.01  # s between two looks at a state that is saved or loaded
 _SECONDS = 10.0  # QEMU answers in milliseconds; on a host that swaps it may take seconds
 
 
@@ -88,6 +93,30 @@ class Qmp:
     def status(self) -> str:
         """QEMU's run state: running, paused, io-error, shutdown, ...  Raises as `execute`."""
         return str(self.execute("query-status")["status"])
+
+    def migrate(self, target: Path, timeout: float) -> None:
+        """Write the machine's state to `target`; `InfraError` if that fails."""
+        self.execute("migrate", {"uri": f"exec:cat > {shlex.quote(str(target))}"})
+        deadline = Deadline.after(timeout)
+        while True:
+            said = self.execute("query-migrate")
+            if said["status"] == "completed":
+                return
+            if said["status"] in ("failed", "cancelled") or deadline.expired:
+                reason = said.get("error-desc", said["status"])
+                raise InfraError(
+                    f"QEMU can't save the machine's state: {reason}",
+                    hint=f"is there room for it in {target.parent}?",
+                )
+            time.sleep(_POLL)
+
+    def wait_for_state(self, timeout: float) -> None:
+        """Wait until the state that QEMU was started with is loaded; QEMU ends if it can't be."""
+        deadline = Deadline.after(timeout)
+        while self.status() == "inmigrate":
+            if deadline.expired:
+                raise InfraError(f"the saved state did not load within {timeout:.0f} s")
+            time.sleep(_POLL)
 
     def blockstats(self, name: str) -> BlockStats:
         """The counters of the disk `name`.  Raises `InfraError` for a disk that there is not."""

@@ -13,6 +13,7 @@ from harness.images.recipe import GuestOs, Recipe
 
 Bus = Literal["ide", "ahci", "virtio"]
 DiskFormat = Literal["raw", "qcow2"]
+TRANSFER = "transfer"  #: name of the disk by which files come and go
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class DiskSpec:
     """A disk of the machine, in the order of its bus.
 
     With `log` every write goes through QEMU's blklogwrites: `path` must be raw, and `log` an
-    existing file.  With `snapshot` writes go to a temporary overlay that ends with QEMU.
+    existing file.  With `snapshot` writes go to a temporary overlay that ends with QEMU.  With
+    `blank` (bytes) each machine makes its own empty file, and `path` is only a name.  `slot` is a
+    fixed place on the bus.
     """
 
     name: str
@@ -41,6 +44,8 @@ class DiskSpec:
     log: Path | None = None
     snapshot: bool = False
     replica: Replica | None = None
+    blank: int | None = None
+    slot: int | None = None
 
     def __post_init__(self) -> None:
         if self.log is not None and (self.format != "raw" or self.snapshot):
@@ -64,6 +69,10 @@ class MachineSpec:
     nic: str | None
     #: a source of random numbers: without one, a Linux guest under TCG lacks entropy for SSH
     rng: bool = False
+    #: a second serial port, for SSH to a guest whose kernel drives no network card
+    relay: bool = False
+    #: a saved state to go on from instead of booting; see harness/guest/saved.py
+    incoming: Path | None = None
     #: gnumach writes to a VGA screen even when its console is the serial line
     vga: bool = False
     #: the guest reaches the network of the host, for an image that installs packages
@@ -91,11 +100,19 @@ def spec_for(
         cpu=made.cpu,
         memory_mib=made.memory_mib,
         boot=image.boot,
-        disks=((root,) if root else ()) + tuple(disks),
+        disks=(*((root,) if root else ()), *disks, *_transfer_disk(recipe)),
         nic=made.nic,
         rng=recipe.os is GuestOs.LINUX,
+        relay=recipe.access.ssh is not None and recipe.access.ssh.over == "serial",
         vga=recipe.os is GuestOs.HURD,
     )
+
+
+def _transfer_disk(recipe: Recipe) -> tuple[DiskSpec, ...]:
+    if recipe.transfer is None:
+        return ()
+    size, bus = recipe.transfer.size_mib << 20, recipe.machine.disk_bus
+    return (DiskSpec(TRANSFER, Path(TRANSFER), "raw", bus, blank=size, slot=3),)
 
 
 def _root_disk(

@@ -38,7 +38,8 @@ __all__ = ["Display", "timings_table"]
 
 _NAMED = 3  #: failing prefixes named for each variant; the rest are counted
 _OPS = 10  #: operations shown; a workload of ten thousand files is one story
-_LONG = ("boot", "wait", "judge")  #: phases whose begin is worth a line where nothing is live
+#: phases whose begin is worth a line where nothing is live
+_LONG = ("boot", "save", "wait", "judge")
 _HEARTBEAT = 10.0  #: seconds between two lines of progress where there is no live display
 
 

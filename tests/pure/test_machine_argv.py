@@ -19,7 +19,7 @@ from harness.machine.qmp import forwarded_port
 from harness.machine.spec import DiskSpec, MachineSpec, Replica, spec_for
 from harness.machine.start import by_hand, check_socket_path, explain_start
 
-PATHS = Paths(Path("/s/q.qmp"), Path("/s/q.console"), Path("/o/console.log"))
+PATHS = Paths(Path("/s/q.qmp"), Path("/s/q.console"), Path("/o/console.log"), Path("/s/q.relay"))
 LINUX = BootFiles(Path("/i/kernel"), "console=ttyS0 a,b", initrd=Path("/i/initrd"))
 DISK = DiskSpec("crash", Path("/o/killed.raw"), "raw", "ide", log=Path("/o/w.log"))
 
@@ -72,6 +72,30 @@ def test_the_crashed_disk_runs_on_a_write_log_from_the_start() -> None:
         argv, "-device"
     )
     assert all("cache.direct=off" in v for v in values(argv, "-blockdev") if "filename" in v)
+
+
+def test_the_second_serial_port_is_there_where_ssh_goes_over_it() -> None:
+    assert values(qemu_argv(spec(), "tcg", PATHS), "-serial") == ["chardev:console"]
+    argv = qemu_argv(replace(spec(), relay=True), "tcg", PATHS)
+    assert values(argv, "-serial") == ["chardev:console", "chardev:relay"]
+    assert "socket,id=relay,path=/s/q.relay,server=on,wait=off" in values(argv, "-chardev")
+
+
+def test_a_machine_goes_on_from_a_state_whose_path_has_blanks() -> None:
+    argv = qemu_argv(replace(spec(), incoming=Path("/my cache/memory")), "tcg", PATHS)
+    assert values(argv, "-incoming") == ["exec:cat '/my cache/memory'"]
+    assert "-S" in argv
+
+
+def test_the_transfer_disk_has_its_place_whatever_other_disks_there_are() -> None:
+    blank = DiskSpec("transfer", Path("t"), "raw", "ide", blank=1 << 20, slot=3)
+    for disks in ((blank,), (DISK, blank)):
+        (device,) = (
+            value
+            for value in values(qemu_argv(spec(*disks), "tcg", PATHS), "-device")
+            if "drive=transfer" in value
+        )
+        assert device.endswith("bus=ide.1,unit=1")
 
 
 def test_only_a_raw_disk_that_keeps_its_writes_can_be_logged() -> None:

@@ -21,7 +21,7 @@ from harness.machine.conditions import Condition, ConditionError
 from harness.machine.qemu import Ending, Machine
 from harness.machine.spec import DiskSpec
 from harness.rundir import RunDir
-from tests.tools.tiny_guest import HALT, REBOOT, tiny_kernel, tiny_spec
+from tests.tools.tiny_guest import ECHO, HALT, REBOOT, tiny_kernel, tiny_spec
 
 pytestmark = pytest.mark.tools
 
@@ -250,3 +250,61 @@ def test_kvm_is_believed_only_when_the_guest_speaks(rundir: RunDir, tmp_path: Pa
         with pytest.raises(InfraError, match="KVM can't run this guest"):
             choose_accel("kvm", tiny_spec(tmp_path / "kernel"), rundir)
     assert choose_accel("tcg", tiny_spec(tmp_path / "kernel"), rundir) is TCG
+
+
+def logged_disk(folder: Path, name: str) -> DiskSpec:
+    log = folder / f"{name}.log"
+    log.write_bytes(b"")
+    return replace(raw_disk(folder / f"{name}.raw"), log=log)
+
+
+def test_a_saved_machine_goes_on_where_it_stood_with_another_disk(
+    rundir: RunDir, tmp_path: Path
+) -> None:
+    loaded, state = kernel(tmp_path, end=ECHO), tmp_path / "it's a state"
+    spec = tiny_spec(loaded, raw_disk(tmp_path / "blank.raw"))
+    with Machine(spec, rundir, TCG, name="first") as machine:
+        machine.console.expect(b"hurd# ", soon(), "a prompt")
+        machine.save(state)
+        machine.quit()
+    spec = tiny_spec(loaded, logged_disk(tmp_path, "crash"))
+    for name in ("second", "third"):
+        with Machine(replace(spec, incoming=state), rundir, TCG, name=name) as machine:
+            assert machine.qmp.status() == "running"
+            machine.console.send(b"x")
+            assert machine.console.expect(b"x", soon(), "an echo") == (b"", b"x")
+            machine.kill()
+        assert machine.ending is Ending.KILLED
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_state_that_does_not_load_is_a_failed_start(
+    rundir: RunDir, tmp_path: Path, damage: str
+) -> None:
+    loaded, state = kernel(tmp_path), tmp_path / "state"
+    with Machine(tiny_spec(loaded), rundir, TCG, name="first") as machine:
+        machine.console.expect(b"hurd# ", soon(), "a prompt")
+        machine.save(state)
+    good = state.read_bytes()
+    state.write_bytes(good[: len(good) // 2] if damage == "cut" else good[:4] + b"\xff" * 99)
+    spec = replace(tiny_spec(loaded), incoming=state)
+    with pytest.raises(InfraError), Machine(spec, rundir, TCG, name="second"):
+        pass
+
+
+def test_a_state_that_can_t_be_written_is_no_state(rundir: RunDir, tmp_path: Path) -> None:
+    with (
+        Machine(tiny_spec(kernel(tmp_path)), rundir, TCG) as machine,
+        pytest.raises(InfraError, match="can't save"),
+    ):
+        machine.save(tmp_path / "no such folder" / "state")
+
+
+def test_each_machine_has_a_blank_disk_of_its_own(rundir: RunDir, tmp_path: Path) -> None:
+    blank = DiskSpec("transfer", Path("transfer"), "raw", "ide", blank=1 << 20, slot=3)
+    with Machine(tiny_spec(kernel(tmp_path), blank), rundir, TCG, name="m") as machine:
+        disk = machine.disk("transfer")
+        assert disk is not None and disk.path.parent == rundir.scratch
+        assert disk.path.stat().st_size == 1 << 20
+        assert machine.disk("crash") is None
+        assert machine.qmp.blockstats("transfer").writes == 0

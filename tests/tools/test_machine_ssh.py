@@ -16,7 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness.deadline import Deadline
 from harness.errors import GuestError, UsageError
-from harness.guest.ssh import BannerMissing, Ssh, connect_when_ready, load_host_key, wait_for_banner
+from harness.guest.ssh import (
+    BannerMissing,
+    Ssh,
+    by_port,
+    connect_when_ready,
+    load_host_key,
+    wait_for_banner,
+)
 from harness.images.image import SshKeys
 from harness.machine.conditions import Condition, ConditionError
 
@@ -126,7 +133,12 @@ def server(folder: Path) -> Iterator[Server]:
 
 
 def connect(server: Server, keys: SshKeys, user: str = "root") -> Ssh:
-    return Ssh(connect_when_ready(server.port, Deadline.after(10), watch), user, keys, watch)
+    return Ssh(
+        connect_when_ready(lambda: by_port(server.port), Deadline.after(10), watch),
+        user,
+        keys,
+        watch,
+    )
 
 
 def good(folder: Path) -> SshKeys:
@@ -192,7 +204,7 @@ def test_what_the_console_says_goes_before_what_ssh_misses(server: Server, folde
             return watch(seconds, others)
         raise ConditionError(Condition.PANIC, "the kernel panicked")
 
-    connected = connect_when_ready(server.port, Deadline.after(10), watch)
+    connected = connect_when_ready(lambda: by_port(server.port), Deadline.after(10), watch)
     with Ssh(connected, "root", good(folder), panicking) as ssh:
         quiet = False
         with pytest.raises(ConditionError) as caught:
@@ -205,7 +217,7 @@ def test_a_port_that_takes_connections_is_no_server() -> None:
         socket.create_server(("127.0.0.1", 0)) as mute,
         pytest.raises(ConditionError, match="SSH never came: the connection stands") as caught,
     ):
-        connect_when_ready(mute.getsockname()[1], Deadline.after(0.5), watch)
+        connect_when_ready(lambda: by_port(mute.getsockname()[1]), Deadline.after(0.5), watch)
     assert caught.value.condition is Condition.HANG
 
 
@@ -213,7 +225,7 @@ def test_a_port_that_refuses_is_tried_again_until_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(ConditionError, match="Connection refused"):
-        connect_when_ready(port, Deadline.after(0.3), watch)
+        connect_when_ready(lambda: by_port(port), Deadline.after(0.3), watch)
 
 
 def test_the_banner_stays_in_the_socket_and_may_come_in_pieces() -> None:

@@ -156,7 +156,7 @@ def test_the_image_is_found_again_from_any_mirror_and_starts_from_its_disk(
     assert find_image(elsewhere, mirror.cache) == built
     with pytest.raises(UsageError, match="has changed since"):
         find_image(mirror.load(**{"disk.size_mib": "90"}), mirror.cache)
-    paths = Paths(folder / "qmp", folder / "console", folder / "log")
+    paths = Paths(folder / "qmp", folder / "console", folder / "log", folder / "relay")
     argv = qemu_argv(spec_for(elsewhere, built), "tcg", paths)
     assert "-kernel" not in argv and "-append" not in argv
     assert any(str(built.root and built.root.path) in word for word in argv)

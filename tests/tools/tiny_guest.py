@@ -23,6 +23,9 @@ _PRINT = bytes.fromhex("ac 84c0 7414 88c3 66bafd03 ec a820 74fb 88d8 66baf803 ee
 
 HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp back to hlt
 REBOOT = b"\xb0\xfe\xe6\x64" + HALT  # out 0x64, 0xfe: reset by the keyboard controller
+# again: mov dx, 0x3fd; in al, dx; test al, 1; jz again; mov dx, 0x3f8; in al, dx; out dx, al;
+# jmp again
+ECHO = bytes.fromhex("66bafd03 ec a801 74f7 66baf803 ec ee ebef")
 
 
 def tiny_kernel(path: Path, text: bytes, end: bytes = HALT) -> Path:
