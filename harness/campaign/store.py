@@ -96,9 +96,18 @@ class LogOutline:
 
 
 def cause_of(judgement: Judgement) -> str:
-    """The name of what failed: the first finding that counts."""
-    counts = (FindingClass.DAMAGE, FindingClass.FLAGS)
-    return next((f.code for f in judgement.findings if f.kind in counts), "unknown")
+    """The name of what failed: the first finding of damage.
+
+    A boot that stops for a flag has found no damage yet; other oracles don't fail for a flag.
+    """
+    kinds: list[tuple[FindingClass, ...]] = [(FindingClass.DAMAGE,), (FindingClass.FLAGS,)]
+    if judgement.oracle is Oracle.BOOT:
+        kinds = [(FindingClass.DAMAGE, FindingClass.FLAGS)]
+    for wanted in kinds:
+        for finding in judgement.findings:
+            if finding.kind in wanted:
+                return finding.code
+    return "unknown"
 
 
 class Store:

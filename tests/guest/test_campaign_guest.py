@@ -16,8 +16,8 @@ CAMPAIGN = """
 name: short
 title: short
 disk: {size: 32M, journal_blocks: 1024}
-stress: {ops: 50, seeds: [5], weights: {sync: 2}}
-states: {subsets: 16, complete: 4, torn: 60, lying: 20, recovery: 2}
+stress: {ops: 40, seeds: [5], weights: {sync: 2}}
+states: {subsets: 12, complete: 3, torn: 40, lying: 10, recovery: 1}
 expect:
   ext3: {}
   ext2:

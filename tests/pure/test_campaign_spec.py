@@ -10,12 +10,20 @@ from typer.testing import CliRunner
 from harness.campaign.compare import Count, compare, exit_code
 from harness.campaign.group import groups
 from harness.campaign.spec import Campaign, campaign_path, shipped_campaigns
-from harness.campaign.store import Failure
+from harness.campaign.store import Failure, cause_of
 from harness.cli import app
 from harness.config import load
 from harness.errors import Exit, UsageError
 from harness.images.recipe import load_recipe
-from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
+from harness.verdicts import (
+    CAMPAIGN_ORACLES,
+    CrashModel,
+    Finding,
+    FindingClass,
+    Judgement,
+    Oracle,
+    Verdict,
+)
 from harness.workloads.agent.rules import LINUX
 
 BODY = "name: own\ntitle: own\nexpect: {ext3: {}}\n"
@@ -114,6 +122,21 @@ def test_a_model_that_gave_no_verdict_has_not_passed() -> None:
     nothing = {**PLANNED, CrashModel.TORN: 0}
     assert exit_code(compare(campaign, "ext3", counts, nothing)) is Exit.VOID
     assert exit_code([]) is Exit.INFRA
+
+
+@pytest.mark.parametrize(
+    ("oracle", "cause"), [(Oracle.STRUCTURE, "dangling-entry"), (Oracle.BOOT, "flag-clear")]
+)
+def test_a_flag_is_the_cause_of_a_boot_that_stops_and_of_nothing_else(
+    oracle: Oracle, cause: str
+) -> None:
+    findings = (
+        Finding("replayed", FindingClass.REPLAY, ""),
+        Finding("flag-clear", FindingClass.FLAGS, ""),
+        Finding("dangling-entry", FindingClass.DAMAGE, ""),
+    )
+    assert cause_of(Judgement(oracle, Verdict.FAIL, "", findings)) == cause
+    assert cause_of(Judgement(oracle, Verdict.FAIL, "", findings[:2])) == "flag-clear"
 
 
 def failure(state: str, model: CrashModel, cause: str, op: int, upto: int = 5) -> Failure:
