@@ -20,6 +20,16 @@ expression E;
 -  diskfs_file_update (E, 1);
 +diskfs_file_changed (E);
 
+@moved@
+@@
+-if (diskfs_synchronous)
+-  {
+-    diskfs_file_update (fdp, 1);
+-    diskfs_node_update (fnp, 1);
+-  }
++diskfs_file_changed (fdp);
++diskfs_node_changed (fnp);
+
 // If the creation failed there is no node.
 @created@
 expression D, N;
