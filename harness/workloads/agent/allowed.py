@@ -23,6 +23,8 @@ from harness.workloads.agent.tree import (
 )
 from harness.workloads.model import Look
 
+_COMPARED = 8  # moments, of those that a wrong tree might be nearest to
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -82,10 +84,10 @@ class Allowed:
         if not self._ordered_sizes:
             yield from self.orders.by_core.get(digest.core, ())
             return
-        exact = self.orders.by_sized.get(digest.sized, ())
-        yield from exact
+        yield from self.orders.by_sized.get(digest.sized, ())
         for moment in self.orders.by_core.get(digest.core, ()):
-            if moment not in exact and self._partly(position, moment, sizes):
+            other = moment.tree.digest.sized != digest.sized
+            if other and moment.latest < position and self._partly(position, moment, sizes):
                 yield moment
 
     def _partly(self, position: int, moment: Moment, sizes: Mapping[str, int]) -> bool:
@@ -120,6 +122,7 @@ class Allowed:
         """The allowed moment that a tree differs least from (the last of them, if none is)."""
         possible = [m for m in self.orders.moments if m.latest < position]
         due = [m for m in possible if _covers(m.cut, floor)] or possible[-1:]
+        due = due[:1] + due[-_COMPARED:]
         own = set(looks.items())
 
         def distance(moment: Moment) -> int:
