@@ -55,7 +55,7 @@ demo-guest:
 		echo "demo: the thread's directory experiment on the Hurd guest $$guest"; \
 	else \
 		echo "demo: no Hurd image in the cache, so this runs on the Linux control" \
-		     "(hurdle image build hurd-local --set files=FOLDER brings in a Hurd)"; \
+		     "(hurdle image build hurd-i386-source makes a Hurd in half an hour)"; \
 	fi
 
 test: setup lint pure tools guest

@@ -37,7 +37,7 @@ def hurd() -> str:
             return name
     pytest.skip(
         f"the cache has no Hurd image ({' or '.join(known)}); "
-        "`hurdle image build hurd-local --set files=FOLDER` brings one in"
+        "`hurdle image build hurd-i386-source` makes one in half an hour"
     )
 
 
