@@ -29,6 +29,7 @@ def engine() -> Path:
     [
         "test-unit",
         "test-crash seeds=25 subsets=4 e2fsck=800",
+        "test-crash seed=45000 seeds=6 warm=30 ops=15 e2fsck=0 again=20 pairs=0",
         "test-crash seed=1000 seeds=2 bs=4096",
         "test-crash seed=2000 seeds=2 preset=v2 set.revoke=on",
         "test-crash seed=2100 seeds=2 preset=v4 set.revoke=on",
