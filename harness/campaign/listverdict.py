@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -82,33 +83,63 @@ class ListOracles:
         return Judgement(Oracle.DURABILITY, Verdict.PASS, reason)
 
     def _lost(self, position: int, moment: Moment, seen: Observed) -> Iterator[Finding]:
-        """Bytes that were acknowledged and not touched since, and are others now."""
+        """Bytes that were acknowledged, where there are older ones now."""
         acks = self._orders.acknowledged(position)
         for path, number in moment.tree.walk():
             node = moment.tree.nodes[number]
-            if node.kind != REGULAR or not node.size:
+            mine = [ack for ack in acks if ack.everything or ack.data == number]
+            if node.kind != REGULAR or not node.size or not mine:
                 continue
-            begun = [
-                self._work.journal.spans[ack.by].begin
-                for ack in acks
-                if ack.everything or ack.data == number
-            ]
-            if not begun or self._touched(number, max(begun), position):
+            spans = self._work.journal.spans
+            by = max((ack.by for ack in mine), key=lambda ref: spans[ref].begin)
+            known = self._acknowledged(moment, by, position)
+            if known is None or number not in known.tree.nodes:
                 continue
-            place = _first_difference(_bytes(seen.files[path], seen), self._bytes_of(node))
+            data = _bytes(seen.files[path], seen)
+            expected = self._bytes_of(known.tree.nodes[number])
+            op = self._work.ops.op(by)
+            if op.name == "msync":  # what lies outside of its range was not acknowledged by it
+                low, length = int(op.args[1]), int(op.args[2])
+                high = low + length
+                data = expected[:low] + data[low:high] + expected[high:]
+            place = self._older(data, expected, spans[by].begin)
             if place is not None:
                 text = f"/{path} differs from byte {place} on from what was written"
                 yield Finding("data-lost", FindingClass.DAMAGE, text)
 
-    def _touched(self, number: int, since: int, position: int) -> bool:
-        """Whether an operation that changes an object was under way or began after `since`."""
-        spans = self._work.journal.spans
-        return any(
-            number in objects
-            and spans[ref].begin < position
-            and ((end := spans[ref].end) is None or end > since)
-            for ref, objects in self._orders.touched.items()
+    def _acknowledged(self, moment: Moment, by: OpRef, position: int) -> Moment | None:
+        """A moment that looks the same and has all that had returned when a sync began.
+
+        None where there is none: what later operations changed is not compared.
+        """
+        span = self._work.journal.spans[by]
+        floor = list(map(max, moment.cut, self._orders.returned_by(span.begin)))
+        # A write that acknowledges itself is in it.
+        begins = [each.begin for each in self._orders.threads[by.thread]]
+        floor[by.thread] = max(floor[by.thread], bisect.bisect_right(begins, span.begin))
+        same = self._orders.by_sized.get(moment.tree.digest.sized, ())
+        return next(
+            (
+                each
+                for each in same
+                if each.latest < position
+                and all(done >= due for done, due in zip(each.cut, floor, strict=True))
+            ),
+            None,
         )
+
+    def _older(self, data: bytes, expected: bytes, since: int) -> int | None:
+        """The first byte that is neither the expected one nor from an operation begun later."""
+        spans = self._work.journal.spans
+        for stretch in stretches(data, self._work.ops.run):
+            if data[stretch.start : stretch.end] == expected[stretch.start : stretch.end]:
+                continue
+            if stretch.kind == "own" and stretch.ref and spans[stretch.ref].begin >= since:
+                continue
+            if stretch.kind == "garbage":  # a cell of two writers: stale's part
+                continue
+            return stretch.start
+        return None
 
     def _bytes_of(self, node: Node) -> bytes:
         data = bytearray(node.size)
@@ -148,13 +179,6 @@ def _order(ref: OpRef) -> tuple[int, int]:
 def _bytes(file: FileSeen, seen: Observed) -> bytes:
     parts = (bytes(BLOCK) if b == ZERO_ID else seen.strange[b] for b in file.blocks)
     return b"".join(parts)[: file.size].ljust(file.size, b"\0")
-
-
-def _first_difference(one: bytes, other: bytes) -> int | None:
-    if one == other:
-        return None
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _settled(case: Case, work: ListWork) -> Iterator[tuple[int, int]]:
