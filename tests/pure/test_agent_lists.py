@@ -16,7 +16,7 @@ from harness.workloads.agent.patterns import names, pattern_list
 from harness.workloads.agent.rules import HURD, LINUX, OK, Semantics, apply
 from harness.workloads.agent.tree import fresh
 
-PERSISTS = {"sync", "fsync"}
+PERSISTS = {"syncfs", "fsync"}
 
 
 def failures(listing: OpList, semantics: Semantics = LINUX) -> list[tuple[Op, str]]:

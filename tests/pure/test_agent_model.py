@@ -29,7 +29,7 @@ from harness.workloads.agent.marks import (
 )
 from harness.workloads.agent.oplist import Op, OpList, OpRef, parse, parse_op, single
 from harness.workloads.agent.orders import Moment, Orders
-from harness.workloads.agent.rules import apply
+from harness.workloads.agent.rules import HURD, LINUX, Semantics, apply
 from harness.workloads.agent.tree import Tree, fresh
 from tests.pure.op_lists import LISTS
 
@@ -238,6 +238,16 @@ def test_an_fsync_of_a_file_that_did_not_change_acknowledges_nothing_newer() -> 
     allowed = Allowed(Orders(listing, in_turn(listing)))
     assert judged(allowed, tree_after(listing, 1), 41) == (True, True)
     assert judged(allowed, tree_after(listing, 0), 41) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("call", "semantics", "waits"),
+    [("sync", LINUX, True), ("sync", HURD, False), ("syncfs .", HURD, True)],
+)
+def test_a_sync_acknowledges_where_it_waits(call: str, semantics: Semantics, waits: bool) -> None:
+    listing = single(1, ops("mkdir A 0755", call))
+    allowed = Allowed(Orders(listing, in_turn(listing), semantics))
+    assert judged(allowed, tree_after(listing, 0), 21) == (True, not waits)
 
 
 def test_sizes_may_stop_halfway_in_the_write_that_runs() -> None:

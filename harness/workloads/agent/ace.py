@@ -6,12 +6,13 @@ call that persists.  A list is made in three steps:
 
 1. one to three core operations, each with all its parameters;
 2. before each of them what it needs (a directory, a file, bytes in it), if it is not there;
-3. behind each of them nothing or one persisting call: sync, or fsync of a file or directory that is
-   used, or (with up to two core operations) stands beside it or above it.  The last is never
+3. behind each of them nothing or one persisting call: syncfs, or fsync of a file or directory that
+   is used, or (with up to two core operations) stands beside it or above it.  The last is never
    nothing.
 
 Beside ACE there are rmdir, symlinks, chmod, writes with O_SYNC instead of O_DIRECT, and a rename of
-a directory over another; fallocate is left out, since ext3 and the Hurd lack it.  A sequence in
+a directory over another; fallocate is left out, since ext3 and the Hurd lack it.  syncfs stands
+for sync, which does not wait on the Hurd.  A sequence in
 which a core operation would fail is left out: it is a shorter one.
 """
 
@@ -115,7 +116,7 @@ def _persisted(chosen: Sequence[tuple[str, Op]], length: int) -> Iterator[tuple[
             return
         used = {str(arg) for _, op in chosen[: left + 1] for arg in op.args if _is_path(op, arg)}
         persisting: list[tuple[Op, ...]] = [] if left + 1 == length else [()]
-        persisting += [(Op("sync"),)]
+        persisting += [(Op("syncfs", (".",)),)]
         persisting += [(Op("fsync", (path,)),) for path in _persistable(tree, used, length)]
         for call in persisting:
             yield from grow(ops + call, tree, left + 1)

@@ -12,7 +12,8 @@ A crash at log position P (the disk has the entries below P) leaves a moment
 
 What acknowledges, by strictness:
 
-* both: a sync or syncfs that returned, all operations that had returned when it began;
+* both: a syncfs that returned, all operations that had returned when it began; on Linux a sync
+  too;
 * ext3: beside that, an fsync that returned (or fdatasync, or a write with O_SYNC), the last
   operation that changed the object, and all that had returned when that one began, since a journal
   commits in order; and a commit that is known from the log (`settled`).
@@ -183,7 +184,7 @@ class Orders:
             if span.end is None or span.errno != OK:
                 continue
             op = self.ops.op(ref)
-            if op.name in ("sync", "syncfs"):
+            if op.name == "syncfs" or (op.name == "sync" and self.semantics.sync_waits):
                 yield Acknowledged(span.end, self._before(span), ref, everything=True)
             elif ref in self._subjects and self._syncs(ref, op):
                 number = self._subjects[ref]

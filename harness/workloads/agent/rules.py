@@ -37,10 +37,12 @@ class Semantics:
     #: extended attributes and translator records
     xattrs: bool = True
     translators: bool = False
+    #: sync(2) returns when all is on the disk; the Hurd's only asks the root's file system to begin
+    sync_waits: bool = True
 
 
 LINUX = Semantics()
-HURD = Semantics(group_of_folder=True, xattrs=False, translators=True)
+HURD = Semantics(group_of_folder=True, xattrs=False, translators=True, sync_waits=False)
 
 
 @dataclass(frozen=True)
