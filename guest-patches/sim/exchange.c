@@ -96,7 +96,7 @@ write_states (uint64_t seed, unsigned format, struct keeper *k)
   struct campaign c = {
     .disk = &start, .records = d.records, .nrecords = d.nrecords,
     .scenario = &s, .seed = seed, .subsets = 2, .scratch = scratch_dir (),
-    .about = 5 * (k->end - k->next) / 4 + 10, .keep = keep, .keep_arg = k,
+    .about = 2 * (k->end - k->next) + 20, .keep = keep, .keep_arg = k,
   };
   campaign_run (&c);
   CHECK (k->next == k->end, "too few states were drawn: %lu of %lu", k->next,
