@@ -12,6 +12,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.guest.guest import Guest
+from harness.guest.state import GuestState
 from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
@@ -124,3 +125,41 @@ def test_each_variant_mounts_the_second_disk(
         assert guest.run("mkdir /mnt/d").rc == 0
         assert ("journaling enabled" in guest.console_tail()) is variant.journaled
         assert guest.run("ls /mnt").out.split() == ["d", "lost+found"]
+
+
+def test_files_go_by_the_disk_and_commands_by_the_serial_line(
+    recipe: Recipe, image: Image, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 1200
+    (tmp_path / "file").write_bytes(data)
+    with running(recipe, image, tmp_path) as (machine, guest):
+        guest.boot(Deadline.after(BOOT_SECONDS))
+        guest.put(tmp_path / "file", "/tmp/file")
+        guest.get("/tmp/file", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == data
+        assert guest.state is GuestState.CONSOLE and machine.ssh_port is None
+        guest.terminal("vt100", 80, 24)
+        assert str(guest.state) == "ssh"
+        # Every byte there is comes back as it went, over SSH now.
+        spoken = guest.run("printf 'a\\r\\n\\033\\033}'; echo oops >&2; exit 3")
+        assert (spoken.rc, spoken.out, spoken.err) == (3, "a\r\n\x1b\x1b}", "oops\n")
+        assert guest.run("cksum < /tmp/file").out.split()[1] == str(len(data))
+        assert guest.run("head -c 8 /dev/urandom | cksum").rc == 0
+        guest.poweroff()
+
+
+def test_a_file_system_that_crashes_is_named_at_once(
+    recipe: Recipe, image: Image, tmp_path: Path
+) -> None:
+    path = tmp_path / "crash.raw"
+    run(["mke2fs", "-q", "-t", "ext3", "-o", "hurd", "-b", "4096", "-I", "128", str(path), "32M"])
+    disk = DiskSpec("crash", path, "raw", "ide")
+    find = "ps -A -f | awk '/ext2fs.*hd1/ && !/awk/ {print $2}'"
+    with running(recipe, image, tmp_path, disk) as (_, guest):
+        guest.boot(Deadline.after(BOOT_SECONDS))
+        mounted = guest.run(guest.profile.mount("/dev/hd1", "/mnt", recipe.variants["mainline"]))
+        assert mounted.rc == 0, mounted.err
+        with pytest.raises(ConditionError) as caught:
+            # Without the file system its folder is there, and a mkdir in it succeeds.
+            guest.run(f"kill -SEGV $({find}); sleep 1; mkdir /mnt/d; sleep 20")
+        assert caught.value.condition is Condition.SERVER_CRASH
