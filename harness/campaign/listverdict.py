@@ -16,7 +16,7 @@ from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.agent.allowed import Allowed
 from harness.workloads.agent.oplist import OpRef
 from harness.workloads.agent.orders import Moment, Orders
-from harness.workloads.agent.pattern import Stretch, explains, fill, stretches
+from harness.workloads.agent.pattern import CELL, Stretch, explains, fill, stretches
 from harness.workloads.agent.rules import HURD, LINUX
 from harness.workloads.agent.tree import REGULAR, Node
 
@@ -96,13 +96,7 @@ class ListOracles:
             if known is None or number not in known.tree.nodes:
                 continue
             data = _bytes(seen.files[path], seen)
-            expected = self._bytes_of(known.tree.nodes[number])
-            op = self._work.ops.op(by)
-            if op.name == "msync":  # what lies outside of its range was not acknowledged by it
-                low, length = int(op.args[1]), int(op.args[2])
-                high = low + length
-                data = expected[:low] + data[low:high] + expected[high:]
-            place = self._older(data, expected, spans[by].begin)
+            place = self._older(data, known.tree.nodes[number], by)
             if place is not None:
                 text = f"/{path} differs from byte {place} on from what was written"
                 yield Finding("data-lost", FindingClass.DAMAGE, text)
@@ -128,24 +122,34 @@ class ListOracles:
             None,
         )
 
-    def _older(self, data: bytes, expected: bytes, since: int) -> int | None:
-        """The first byte that is neither the expected one nor from an operation begun later."""
-        spans = self._work.journal.spans
-        for stretch in stretches(data, self._work.ops.run):
-            if data[stretch.start : stretch.end] == expected[stretch.start : stretch.end]:
+    def _older(self, data: bytes, node: Node, by: OpRef) -> int | None:
+        """The first byte that is older than one that had been written when the sync `by` began."""
+        spans, run = self._work.journal.spans, self._work.ops.run
+        since = spans[by].begin
+        op = self._work.ops.op(by)
+        low, high = 0, node.size
+        if op.name == "msync":  # what lies outside of its range was not acknowledged by it
+            low, high = int(op.args[1]), int(op.args[1]) + int(op.args[2])
+        for extent in node.extents:
+            start, end = max(extent.start, low), min(extent.end, high)
+            written = spans[extent.ref]
+            settled = extent.ref == by or (written.end is not None and written.end <= since)
+            if (
+                not settled
+                or start >= end
+                or data[start:end] == fill(run, extent.ref, start, end - start)
+            ):
                 continue
-            if stretch.kind == "own" and stretch.ref and spans[stretch.ref].begin >= since:
-                continue
-            if stretch.kind == "garbage":  # a cell of two writers: stale's part
-                continue
-            return stretch.start
+            first = start - start % CELL
+            for stretch in stretches(data[first:end], run, first):
+                if stretch.kind == "garbage":  # a cell of two writers: stale's part
+                    continue
+                if stretch.kind == "own" and stretch.ref is not None:
+                    own = spans[stretch.ref]
+                    if stretch.ref == extent.ref or own.end is None or own.end > written.begin:
+                        continue
+                return max(start, stretch.start)
         return None
-
-    def _bytes_of(self, node: Node) -> bytes:
-        data = bytearray(node.size)
-        for start, end, ref in node.extents:
-            data[start:end] = fill(self._work.ops.run, ref, start, end - start)
-        return bytes(data)
 
     def _stale(self, position: int, seen: Observed) -> Judgement:
         found: list[Finding] = []
