@@ -37,15 +37,13 @@ identifier e = {err, error};
 @@
  e = diskfs_create_node (D, ..., &N, ...);
 -if (diskfs_synchronous)
--  {
++if (! e)
+   {
 -    diskfs_file_update (D, 1);
 -    diskfs_file_update (N, 1);
--  }
-+if (! e)
-+  {
 +    diskfs_file_changed (D);
 +    diskfs_file_changed (N);
-+  }
+   }
 
 // The directory is not locked any more, and did not change.
 @made@

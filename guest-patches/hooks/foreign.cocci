@@ -9,10 +9,10 @@ expression list ES;
 
 // It may be gone by now.
 @create@
-expression list ES;
 @@
--err = diskfs_create_node (ES);
-+err = diskfs_journal_create_node (ES);
+-err = diskfs_create_node (dnp, filename, mode, &np, dircred, ds);
++err = diskfs_journal_create_node (dnp, filename, mode, &np,
++                                  dircred, ds);
 
 @unlinked@
 expression E;

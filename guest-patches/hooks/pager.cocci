@@ -8,7 +8,8 @@
 @read_file@
 @@
 -err = store_read (store, dev_block, amount, &new_buf, &new_len);
-+err = ext2_journal_read_file (node, dev_block, amount, &new_buf, &new_len);
++err = ext2_journal_read_file (node, dev_block, amount, &new_buf,
++                              &new_len);
 
 @read_global@
 @@
