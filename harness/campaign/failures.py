@@ -18,7 +18,6 @@ from harness.verdicts import Expectation, Judgement, Verdict
 
 FOLDER = "failures"
 _UNEXPECTED = 20  # causes of a run that get a folder, most frequent first
-_EXPECTED = 3  # the same, of those that the campaign expects
 
 
 def variant_groups(store: Store, variant: str, cases: Sequence[str]) -> tuple[Group, ...]:
@@ -51,13 +50,14 @@ def save_failures(
 ) -> list[Path]:
     """Save an example of each cause in a folder below `out`, as small as it gets.
 
+    Of the causes that the campaign expects, the most frequent one of each oracle is saved.
     `sources` are the other ones by their name.  What is saved already stays as it is.
     """
     found = variant_groups(store, case.variant, [case.name])
     wrong = [g for g in found if expected_of(campaign, g) is Expectation.PASS]
-    known = [g for g in found if expected_of(campaign, g) is not Expectation.PASS]
+    known = {g.oracle: g for g in reversed(found) if g not in wrong}
     saved = []
-    for group in [*wrong[:_UNEXPECTED], *known[:_EXPECTED]]:
+    for group in [*wrong[:_UNEXPECTED], *known.values()]:
         folder = folder_of(out, case.name, group)
         if not (folder / "README.md").is_file():
             _save(campaign, case, group, sources, folder, scratch)

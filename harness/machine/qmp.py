@@ -64,7 +64,8 @@ class Qmp:
         except BaseException as exc:
             self._loop.close()
             connected.close()
-            if isinstance(exc, QMPError | OSError | TimeoutError):
+            # AssertionError: qemu.qmp's own, when QEMU hangs up right after its greeting.
+            if isinstance(exc, QMPError | OSError | TimeoutError | AssertionError):
                 raise InfraError(f"QEMU hung up its monitor at once: {exc}") from exc
             raise
 

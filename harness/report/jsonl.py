@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,19 +19,28 @@ from harness.events import EVENT, Event
 class JsonlWriter:
     """Subscriber that appends each event to a file at once.
 
-    Lines are flushed one by one, so a run that is killed leaves whole lines and at most one torn
-    one at the end.  `close` may be called more than once; an event after it opens the file again.
+    Lines are written one by one, so a run that is killed leaves whole lines and at most one torn
+    one at the end, and a disk that is full leaves whole lines only.  `close` may be called more
+    than once; an event after it opens the file again.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sink = path.open("wb")
+        # No buffer: what a full disk did not take must not come up again in `close`.
+        self._sink = path.open("wb", buffering=0)
 
     def __call__(self, event: Event) -> None:
         if self._sink.closed:
-            self._sink = self._path.open("ab")
-        self._sink.write(_line(event) + b"\n")
-        self._sink.flush()
+            self._sink = self._path.open("ab", buffering=0)
+        end = self._sink.seek(0, os.SEEK_END)
+        rest = memoryview(_line(event) + b"\n")
+        try:
+            while rest:
+                rest = rest[self._sink.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                self._sink.truncate(end)  # half a line would spoil the next one
+            raise
 
     def close(self) -> None:
         self._sink.close()

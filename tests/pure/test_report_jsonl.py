@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,22 @@ def test_an_event_after_the_end_is_appended(tmp_path: Path) -> None:
     writer(Note(level="info", text="2"))
     writer.close()
     assert [event.text for event in read_events(path) if isinstance(event, Note)] == ["1", "2"]
+
+
+def test_a_full_disk_leaves_whole_lines_and_closing_says_nothing_of_it_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "results.jsonl"
+    short, long = Note(level="info", text="short"), Note(level="info", text="long " * 100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))  # a write beyond fails with EFBIG
+    try:
+        with JsonlWriter(path) as writer:
+            writer(short)
+            with pytest.raises(OSError):
+                writer(long)
+            writer(short)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_events(path) == [short, short]
+    assert path.read_bytes().endswith(b"\n")
