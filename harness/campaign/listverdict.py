@@ -33,6 +33,10 @@ class ListOracles:
         self._level = case.strictness.value
         self._orders = Orders(work.ops, work.journal, HURD if work.hurd else LINUX, case.strictness)
         self._allowed = Allowed(self._orders, ordered_sizes=work.ordered_sizes)
+        #: by a block's content, its place in the file, and how much of it is the file's
+        self._read: dict[tuple[int, int, int], tuple[Stretch, ...]] = {}
+        #: cells of several writers, and the first position at which they were explained
+        self._explained: dict[tuple[int, bytes], int] = {}
         # Where each transaction was safe: behind the flush that follows its commit block.
         self._settled = tuple(_settled(case, work))
 
@@ -155,9 +159,8 @@ class ListOracles:
         found: list[Finding] = []
         begun = {ref for ref, span in self._work.journal.spans.items() if span.begin < position}
         for path, file in seen.files.items():
-            data = _bytes(file, seen)
-            for stretch in stretches(data, self._work.ops.run):
-                if not self._own(stretch, begun):
+            for stretch in self._stretches(file, seen):
+                if not self._own(stretch, begun, position):
                     text = f"/{path} holds {stretch.found[:48]!r} at byte {stretch.start}"
                     found.append(Finding("stale-data", FindingClass.DAMAGE, text))
         if found:
@@ -166,14 +169,33 @@ class ListOracles:
         reason = "every file holds only bytes that were written at their place"
         return Judgement(Oracle.STALE, Verdict.PASS, reason)
 
-    def _own(self, stretch: Stretch, begun: set[OpRef]) -> bool:
+    def _stretches(self, file: FileSeen, seen: Observed) -> Iterator[Stretch]:
+        """Who wrote the bytes of a file, holes left out.  Each block is read once at its place."""
+        for index, block in enumerate(file.blocks):
+            length = min(BLOCK, file.size - index * BLOCK)
+            if block == ZERO_ID or length <= 0:
+                continue
+            key = block, index, length
+            if key not in self._read:
+                data = seen.strange[block][:length]
+                self._read[key] = stretches(data, self._work.ops.run, index * BLOCK)
+            yield from self._read[key]
+
+    def _own(self, stretch: Stretch, begun: set[OpRef], position: int) -> bool:
         if stretch.kind == "zero":
             return True
         if stretch.kind == "own":
             return stretch.ref in begun
         if stretch.kind == "foreign":
             return False
-        return explains(self._work.ops.run, stretch, sorted(begun, key=_order)) is not None
+        # What some writers explain is explained by these and later ones.
+        key = stretch.start, stretch.found
+        if position >= self._explained.get(key, position + 1):
+            return True
+        own = explains(self._work.ops.run, stretch, sorted(begun, key=_order)) is not None
+        if own:
+            self._explained[key] = position
+        return own
 
 
 def _order(ref: OpRef) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.workloads.agent.oplist import OpRef
 
@@ -27,6 +28,7 @@ def cell(run: int, ref: OpRef, offset: int) -> bytes:
     return b"hw:%06x.%02x.%05x@%012x\n" % (run, ref.thread, ref.index, offset)
 
 
+@lru_cache(maxsize=512)
 def fill(run: int, ref: OpRef, offset: int, length: int) -> bytes:
     """The bytes that an operation writes at `offset`."""
     first = offset - offset % CELL
