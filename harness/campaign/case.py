@@ -79,7 +79,7 @@ class Case:
         A driver that can't flush makes every order of writes possible on any file system, so
         states that differ in their order would say nothing of this one: there are none.
         """
-        limits = campaign.states.limits
+        limits = replace(campaign.states.limits, sector=campaign.disk.sector)
         if not self.log.flushes and not self.driver_flushes:
             limits = replace(limits, subsets=0, overlap=0, lying=0)
         return Plan(self.log, limits, self.begin)

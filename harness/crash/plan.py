@@ -4,7 +4,7 @@ A *cut* is a set of writes of the log.  Its model says why the disk may have hel
 
 * prefix: the first N, as they completed;
 * subset: all up to the last flush, and any of those since, for a cache may write them in any order;
-* torn: a prefix whose last write reached the disk in part (a sector of 512 bytes is whole or not);
+* torn: a prefix whose last write reached the disk in part (a physical sector is whole or not);
 * overlap: as subset, but the last writes that were logged before a flush are taken for writes that
   were under way when it was issued, so that it need not cover them;
 * lying: as subset, over two epochs: the disk said "flushed" and had not.
@@ -28,7 +28,6 @@ from harness.verdicts import CrashModel
 
 T = TypeVar("T")
 
-SECTOR = 512  #: bytes; what a disk writes whole
 _SPARSE = 3  # writes that a sampled subset leaves out or keeps, at most
 
 
@@ -102,7 +101,8 @@ class Limits:
 
     An epoch of at most `complete` writes has all its subsets; a larger one all that lack a single
     write or consist of one, and at most `subsets` in all.  `torn`, `overlap` and `lying` bound
-    their model over the whole log.  `seed` chooses where there are more.
+    their model over the whole log.  `seed` chooses where there are more.  `sector` is what the disk
+    said it writes whole, in bytes.
     """
 
     seed: int = 1
@@ -112,6 +112,7 @@ class Limits:
     torn: int = 500
     overlap: int = 0
     lying: int = 200
+    sector: int = 512
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Plan:
 
     def __init__(self, log: WriteLog, limits: Limits, begin: int = 0) -> None:
         self._entries: Sequence[Entry] = log.entries
+        self._log_sector = log.sector_size
         self._limits = limits
         self._begin = begin
 
@@ -201,11 +203,17 @@ class Plan:
         for entry in self._entries[self._begin :]:
             if not entry.is_write:
                 continue
-            for boundary in range(SECTOR, entry.length, SECTOR):
+            for boundary in self._boundaries(entry):
                 found.append((entry.index, 0, boundary))
                 found.append((entry.index, boundary, entry.length))
         for torn in _some(found, self._limits.torn, self._random("torn")):
             yield Cut(CrashModel.TORN, torn[0] + 1, frozenset(), torn)
+
+    def _boundaries(self, entry: Entry) -> range:
+        """Where a write may tear, in bytes of its data: between two physical sectors."""
+        sector = self._limits.sector
+        begin = entry.sector * self._log_sector
+        return range(sector - begin % sector, entry.length, sector)
 
     def _overlaps(self) -> Iterator[Cut]:
         """The last write before each flush counts as one that the flush need not cover."""

@@ -281,7 +281,8 @@ def _machine(context: Context, name: str, variant: Variant, folder: Path) -> Mac
     made = ext2.mkfs(base, request.scenario.disk, variant, request.recipe.os)
     context.bus.emit(CommandRan(variant=name, what="mke2fs", command=made.command))
     killed, log = _crash_disk(folder)
-    disk = DiskSpec("crash", killed, "raw", request.recipe.machine.disk_bus, log=log)
+    bus, sector = request.recipe.machine.disk_bus, request.scenario.disk.sector
+    disk = DiskSpec("crash", killed, "raw", bus, log=log, sector=sector)
     return spec_for(
         request.recipe, request.image, (disk,), variant=name, scratch=context.rundir.scratch
     )

@@ -140,7 +140,11 @@ def _in_guest(
     spec = spec_for(
         recipe,
         image,
-        (DiskSpec("crash", disk, "raw", recipe.machine.disk_bus, log=log),),
+        (
+            DiskSpec(
+                *("crash", disk, "raw", recipe.machine.disk_bus), log=log, sector=bench.disk.sector
+            ),
+        ),
         variant=bench.variant,
         scratch=rundir.scratch,
     )

@@ -154,6 +154,7 @@ def _device(spec: MachineSpec, disk: DiskSpec) -> Iterator[str]:
         "write_cache": "on",
         "werror": "stop",
         "rerror": "stop",
+        **({"physical_block_size": disk.sector} if disk.sector != LOG_SECTOR else {}),
     }
     slot = disk.slot
     if slot is None:

@@ -34,7 +34,8 @@ class DiskSpec:
     With `log` every write goes through QEMU's blklogwrites: `path` must be raw, and `log` an
     existing file.  With `snapshot` writes go to a temporary overlay that ends with QEMU.  With
     `blank` (bytes) each machine makes its own empty file, and `path` is only a name.  `slot` is a
-    fixed place on the bus.
+    fixed place on the bus.  `sector` is the physical sector (bytes) that the guest is told of; it
+    may write 512 bytes in any case.
     """
 
     name: str
@@ -46,6 +47,7 @@ class DiskSpec:
     replica: Replica | None = None
     blank: int | None = None
     slot: int | None = None
+    sector: int = 512
 
     def __post_init__(self) -> None:
         if self.log is not None and (self.format != "raw" or self.snapshot):

@@ -272,6 +272,8 @@ class Disk(Spec):
     #: of a root: seconds between the syncs that the Hurd does by itself; None: 30, its default
     sync_interval: int | None = Field(default=None, ge=1)
     size: Size = 64 << 20
+    #: bytes that the disk says it writes whole (its physical sector); what a torn write consists of
+    sector: Literal[512, 4096] = 512
     inode_size: Literal[128, 256] = 128
     journal_blocks: int | None = Field(default=None, ge=1024)  #: of 4 KiB; None: mke2fs decides
 

@@ -131,6 +131,14 @@ def test_torn_writes_keep_whole_sectors(tmp_path: Path) -> None:
     assert torn == [(0, 0, 512), (0, 512, 1536), (0, 0, 1024), (0, 1024, 1536)]
 
 
+def test_a_disk_that_writes_4096_bytes_whole_tears_only_between_those(tmp_path: Path) -> None:
+    items = [Item(2, b"s" * 1024), Item(8, b"x" * 8192), Item(6, b"y" * 2048)]
+    _, log = made(tmp_path, items)
+    cuts = Plan(log, Limits(sector=4096)).cuts()
+    torn = [cut.torn for cut in cuts if cut.model is CrashModel.TORN]
+    assert torn == [(1, 0, 4096), (1, 4096, 8192), (2, 0, 1024), (2, 1024, 2048)]
+
+
 def test_the_seed_chooses_and_nothing_else(tmp_path: Path) -> None:
     _, log = made(tmp_path, [block(n % 8) for n in range(40)])
     plans = [tuple(Plan(log, Limits(seed=seed, subsets=20)).cuts()) for seed in (1, 1, 2)]

@@ -74,6 +74,11 @@ def test_the_crashed_disk_runs_on_a_write_log_from_the_start() -> None:
     assert all("cache.direct=off" in v for v in values(argv, "-blockdev") if "filename" in v)
 
 
+def test_the_guest_is_told_what_the_disk_writes_whole() -> None:
+    (device,) = values(qemu_argv(spec(replace(DISK, sector=4096)), "tcg", PATHS), "-device")[:1]
+    assert "physical-block-size=4096" in split_like_qemu(device)
+
+
 def test_the_second_serial_port_is_there_where_ssh_goes_over_it() -> None:
     assert values(qemu_argv(spec(), "tcg", PATHS), "-serial") == ["chardev:console"]
     argv = qemu_argv(replace(spec(), relay=True), "tcg", PATHS)
