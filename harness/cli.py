@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import __version__
-from harness.cli_campaign import campaign, judge
+from harness.cli_campaign import campaign, judge, mutants
 from harness.cli_image import image_app
 from harness.cli_variants import variants_app
 from harness.config import load, parse_overrides
@@ -117,6 +117,7 @@ def run(
 
 app.command(epilog=_EXITS)(campaign)
 app.command()(judge)
+app.command(epilog=_EXITS)(mutants)
 
 
 @app.command()

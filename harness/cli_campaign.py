@@ -73,6 +73,55 @@ def campaign(
     raise typer.Exit(int(run_campaign(spec, recipe, options)))
 
 
+def mutants(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DEFECT]...", help="These defects; else some drawn by seed."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many are drawn.")] = 12,
+    seed: Annotated[int, typer.Option(metavar="N", help="By which they are drawn.")] = 1,
+    name: Annotated[
+        str, typer.Option("--campaign", metavar="CAMPAIGN", help="What has to notice them.")
+    ] = "mutants",
+    variant: Annotated[
+        str, typer.Option(metavar="NAME", help="Into which they are planted.")
+    ] = "ours",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A campaign's folder for each, and the report.")
+    ] = Path("out/mutants"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; else one per processor.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what was found earlier.")] = False,
+    hurd: Annotated[
+        Path | None, typer.Option(metavar="TREE", help="Build from this Hurd tree.")
+    ] = None,
+) -> None:
+    """Plant defects in the guest's ext2fs, one at a time, and see which oracle notices.
+
+    guest-patches/sim/mutants.txt has them.  0: each was noticed, and nothing fails without one.
+
+    Example: hurdle mutants --seed 1 --count 12
+    """
+    from harness.campaign.mutants import run_mutants
+    from harness.campaign.run import Options, default_workers
+    from harness.campaign.spec import Campaign, campaign_path
+    from harness.variants.mutants import disk_mutants, draw, named
+
+    spec = load(campaign_path(name), Campaign)
+    known = disk_mutants()
+    chosen = named(known, names) if names else draw(known, count, seed)
+    options = Options(
+        out=out,
+        workers=workers or default_workers(),
+        command=shlex.join(["hurdle", *sys.argv[1:]]),
+        resume=resume,
+        variant=variant,
+        hurd=hurd,
+    )
+    raise typer.Exit(int(run_mutants(spec, load_recipe(spec.guest), chosen, options)))
+
+
 def judge(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A folder that a campaign saved a failure in.")

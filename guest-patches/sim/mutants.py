@@ -40,6 +40,7 @@ BATTERY = [
 class Mutant:
     name: str
     edits: tuple[tuple[str, str, str], ...]  # file, old, new
+    disk: bool  # a crash can show it on the disk
 
 
 def read_mutants(path: Path) -> list[Mutant]:
@@ -53,7 +54,8 @@ def read_mutants(path: Path) -> list[Mutant]:
             parsed.append((file.strip(), old, new.strip("\n")))
         if not parsed:
             raise SystemExit(f"{path}: {name}: no edit")
-        mutants.append(Mutant(name.strip(), tuple(parsed)))
+        plain, mark, _ = name.partition(" (disk)")
+        mutants.append(Mutant(plain.strip(), tuple(parsed), bool(mark)))
     return mutants
 
 

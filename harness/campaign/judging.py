@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.campaign.case import Case
 from harness.campaign.compare import Count, Line, compare
@@ -21,7 +21,7 @@ from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
 from harness.errors import InfraError
 from harness.rundir import RunDir
-from harness.verdicts import CrashModel
+from harness.verdicts import CrashModel, Verdict
 
 KILLED = "killed.raw"  #: the disk as the kill left it, beside a case's base
 
@@ -56,6 +56,11 @@ class Judging:
         self.store.add_seconds({"judging, wall": time.monotonic() - began})
         others = [source for source, _ in (*killed, *again)]
         self._save_failures(case, {source.name: source for source in others})
+
+    def found(self, variant: str) -> bool:
+        """Whether a state or log of the variant failed that had to pass."""
+        lines = campaign_lines(self.campaign, self.store, [variant])
+        return any(line.found is Verdict.FAIL and not line.ok for line in lines)
 
     def _planned(self, case: Case) -> tuple[Content, ...]:
         with self.live.phase(f"{case.name}: planning states"):
@@ -96,7 +101,8 @@ class Judging:
         states = self.campaign.states
         parents = chosen_parents(self.store.replayed(case.name), states.recovery, states.seed)
         with self.live.phase(f"{case.name}: recovering {len(parents)} states, logged"):
-            work = list(recoveries(case, parents, states.in_recovery, self.rundir))
+            limits = replace(states.in_recovery, sector=self.campaign.disk.sector)
+            work = list(recoveries(case, parents, limits, self.rundir))
         planned = sum(len(content.cuts) for _, contents in work for content in contents)
         self.store.set_planned(case.name, {CrashModel.RECOVERY: planned})
         return work

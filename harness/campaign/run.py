@@ -57,6 +57,7 @@ class Options:
     timings: bool = False
     variant: str | None = None
     hurd: Path | None = None  #: a tree to build the one variant from
+    until_found: bool = False  #: no case is judged behind one that failed against expectation
 
 
 def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
@@ -175,6 +176,8 @@ class _Runner:
         if self._campaign.lists is not None:
             for case in self._lists(variant):
                 self._judging.judge(case)
+                if self._options.until_found and self._judging.found(variant):
+                    break
             return
         for seed in self._campaign.seeds:
             self._judging.judge(self._case(f"{variant}-{seed}", variant, seed))

@@ -74,20 +74,33 @@ class Compiled:
 
 
 def build_on_host(
-    name: str, variant: HurdVariant, source: GitSource | DirSource, cache: Cache, say: Say
+    name: str,
+    variant: HurdVariant,
+    source: GitSource | DirSource,
+    cache: Cache,
+    say: Say,
+    *,
+    warnings: bool = False,
 ) -> Build:
     """The ext2fs of a variant whose tree is `source`; seconds when little has changed.
 
-    Raises `UsageError` for a variant that does not fit its tree or compiles with a warning that the
-    tree itself compiles without, and `InfraError` with the log for one that does not compile.
+    Raises `UsageError` for a variant that does not fit its tree or, unless `warnings` are allowed,
+    compiles with one that the tree itself compiles without, and `InfraError` with the log for one
+    that does not compile.
     """
-    with compiled(name, variant, source, cache, say) as made:
+    with compiled(name, variant, source, cache, say, warnings=warnings) as made:
         return keep(made.program, made.record, cache)
 
 
 @contextmanager
 def compiled(
-    name: str, variant: HurdVariant, source: GitSource | DirSource, cache: Cache, say: Say
+    name: str,
+    variant: HurdVariant,
+    source: GitSource | DirSource,
+    cache: Cache,
+    say: Say,
+    *,
+    warnings: bool = False,
 ) -> Iterator[Compiled]:
     """As `build_on_host`; nobody else changes program and tree before the block ends."""
     host.check()
@@ -99,10 +112,12 @@ def compiled(
         stages = [hurd.ext2fs(name, source)]
         if variant.patches:
             tree = expanded_tree(variant, source, folder / "trees" / name, say)
-            stages = [hurd.ext2fs(name, DirSource(tree)), hurd.ext2fs("pristine", source)]
+            stages = [hurd.ext2fs(name, DirSource(tree))]
+            if not warnings:
+                stages.append(hurd.ext2fs("pristine", source))
         shop = Workshop(folder, tree_fetcher(), jobs=len(os.sched_getaffinity(0)), say=say)
         made = [_make(shop, stage, tools) for stage in stages]
-        if variant.patches:
+        if variant.patches and not warnings:
             _no_new_warning(name, *(result.out / "said" for result in made))
         record = BuildRecord(
             variant=name,

@@ -36,7 +36,8 @@ def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> Non
     assert set(campaign.expect) <= set(load_recipe(campaign.guest).variants)
     if campaign.lists is not None:
         lists = campaign.lists.op_lists(LINUX)
-        assert len({each.run for each in lists}) == len(lists) > 200
+        assert len({each.run for each in lists}) == len(lists)
+        assert len(lists) > 200 or path.stem != "patterns"
         assert lists == campaign.lists.op_lists(LINUX)
         return
     for seed in campaign.seeds[:1]:

@@ -101,6 +101,23 @@ MIXES: dict[str, Mix] = {
             "fdatasync": 3,
         },
     ),
+    "churn": Mix(
+        "small files and folders that come and go, nearly each synced: the log goes round",
+        2,
+        {
+            "creat": 10,
+            "mkdir": 6,
+            "symlink": 3,
+            "append": 8,
+            "overwrite": 3,
+            "truncate": 3,
+            "rename": 3,
+            "unlink": 9,
+            "rmdir": 6,
+            "fsync": 14,
+            "fsync-folder": 20,
+        },
+    ),
     "shells": Mix(
         "scripts that write from several shells, and nobody syncs",
         6,
