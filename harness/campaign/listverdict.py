@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from harness.campaign.case import Case
@@ -21,6 +21,7 @@ from harness.workloads.agent.rules import HURD, LINUX
 from harness.workloads.agent.tree import REGULAR, Node
 
 _SHOWN = 8  # findings that are kept of one state
+_WRITES = ("swrite", "write", "append")  # those that acknowledge themselves, on O_SYNC
 
 
 class ListOracles:
@@ -94,16 +95,27 @@ class ListOracles:
             mine = [ack for ack in acks if ack.everything or ack.data == number]
             if node.kind != REGULAR or not node.size or not mine:
                 continue
-            spans = self._work.journal.spans
-            by = max((ack.by for ack in mine), key=lambda ref: spans[ref].begin)
-            known = self._acknowledged(moment, by, position)
-            if known is None or number not in known.tree.nodes:
-                continue
-            data = _bytes(seen.files[path], seen)
-            place = self._older(data, known.tree.nodes[number], by)
-            if place is not None:
-                text = f"/{path} differs from byte {place} on from what was written"
-                yield Finding("data-lost", FindingClass.DAMAGE, text)
+            for by in self._latest(ack.by for ack in mine):
+                known = self._acknowledged(moment, by, position)
+                if known is None or number not in known.tree.nodes:
+                    continue
+                data = _bytes(seen.files[path], seen)
+                gone = tuple(self._cut_off(number, by, position))
+                place = self._older(data, known.tree.nodes[number], by, gone)
+                if place is not None:
+                    text = f"/{path} differs from byte {place} on from what was written"
+                    yield Finding("data-lost", FindingClass.DAMAGE, text)
+                    break
+
+    def _latest(self, syncs: Iterable[OpRef]) -> Iterator[OpRef]:
+        """The last sync of all bytes, and the last of some: those of a range, or its own."""
+        found: dict[bool, OpRef] = {}
+        spans = self._work.journal.spans
+        for ref in syncs:
+            whole = self._work.ops.op(ref).name not in (*_WRITES, "msync")
+            if whole not in found or spans[ref].begin > spans[found[whole]].begin:
+                found[whole] = ref
+        yield from found.values()
 
     def _acknowledged(self, moment: Moment, by: OpRef, position: int) -> Moment | None:
         """A moment that looks the same and has all that had returned when a sync began.
@@ -126,18 +138,39 @@ class ListOracles:
             None,
         )
 
-    def _older(self, data: bytes, node: Node, by: OpRef) -> int | None:
-        """The first byte that is older than one that had been written when the sync `by` began."""
+    def _cut_off(self, number: int, by: OpRef, position: int) -> Iterator[tuple[int, int]]:
+        """Where a file may hold zeros: behind a truncate that the sync `by` didn't wait for.
+
+        It clears the rest of the file's last block in place, which is data: with data=ordered that
+        is on the disk before the transaction that makes the file shorter.
+        """
+        spans = self._work.journal.spans
+        for ref, touched in self._orders.touched.items():
+            op, span = self._work.ops.op(ref), spans[ref]
+            late = span.end is None or span.end > spans[by].begin
+            if op.name == "truncate" and number in touched and span.begin < position and late:
+                size = int(op.args[1])
+                yield size, size + -size % BLOCK
+
+    def _older(
+        self, data: bytes, node: Node, by: OpRef, gone: Sequence[tuple[int, int]]
+    ) -> int | None:
+        """The first byte that is older than one that had been written when the sync `by` began.
+
+        Zeros in the ranges `gone` are not older.
+        """
         spans, run = self._work.journal.spans, self._work.ops.run
         since = spans[by].begin
         op = self._work.ops.op(by)
         low, high = 0, node.size
         if op.name == "msync":  # what lies outside of its range was not acknowledged by it
             low, high = int(op.args[1]), int(op.args[1]) + int(op.args[2])
+        own_only = op.name in _WRITES  # O_SYNC brings what is written, no older bytes beside it
         for extent in node.extents:
             start, end = max(extent.start, low), min(extent.end, high)
             written = spans[extent.ref]
-            settled = extent.ref == by or (written.end is not None and written.end <= since)
+            older = not own_only and written.end is not None and written.end <= since
+            settled = extent.ref == by or older
             if (
                 not settled
                 or start >= end
@@ -152,7 +185,12 @@ class ListOracles:
                     own = spans[stretch.ref]
                     if stretch.ref == extent.ref or own.end is None or own.end > written.begin:
                         continue
-                return max(start, stretch.start)
+                place, stop = max(start, stretch.start), min(end, stretch.end)
+                if stretch.kind == "zero":
+                    place = max([place, *(b for a, b in gone if a <= place < b)])
+                # The bytes of a cell that two writers share may be the same by either.
+                if place < stop and data[place:stop] != fill(run, extent.ref, place, stop - place):
+                    return place
         return None
 
     def _stale(self, position: int, seen: Observed) -> Judgement:

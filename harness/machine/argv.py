@@ -154,18 +154,19 @@ def _device(spec: MachineSpec, disk: DiskSpec) -> Iterator[str]:
         "write_cache": "on",
         "werror": "stop",
         "rerror": "stop",
-        **({"physical_block_size": disk.sector} if disk.sector != LOG_SECTOR else {}),
     }
     slot = disk.slot
     if slot is None:
         slot = [each for each in spec.disks if each.bus == disk.bus].index(disk)
+    # A property of all three that QEMU spells with underscores.
+    sector = f",physical_block_size={disk.sector}" if disk.sector != LOG_SECTOR else ""
     yield "-device"
     if disk.bus == "virtio":
-        yield options("virtio-blk-pci", **common)
+        yield options("virtio-blk-pci", **common) + sector
     elif disk.bus == "ahci":
-        yield options("ide-hd", **common, bus=_ahci_port(spec, slot))
+        yield options("ide-hd", **common, bus=_ahci_port(spec, slot)) + sector
     else:
-        yield options("ide-hd", **common, bus=_ide_bus(spec, slot), unit=slot % 2)
+        yield options("ide-hd", **common, bus=_ide_bus(spec, slot), unit=slot % 2) + sector
 
 
 def _ahci_port(spec: MachineSpec, slot: int) -> str:

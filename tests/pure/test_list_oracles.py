@@ -26,20 +26,24 @@ LIST = (
 )
 
 
-def oracles(folder: Path) -> ListOracles:
+#: begin and end: creat 0-1, write 1-2, fsync 2-4 with one entry (3), write 4-5
+BOUNDS: tuple[tuple[int, int | None], ...] = ((0, 1), (1, 2), (2, 4), (4, 5))
+
+
+def oracles(
+    folder: Path, text: str = LIST, bounds: tuple[tuple[int, int | None], ...] = BOUNDS
+) -> ListOracles:
     base = folder / "base.raw"
     base.write_bytes(bytes(1 << 20))
     log = write_log(folder / "writes.log", [Item(0, bytes(BLOCK))])
-    # creat 0-1, write 1-2, fsync 2-4 with one entry (3), write 4-5.
-    bounds = ((0, 1), (1, 2), (2, 4), (4, 5))
     spans = tuple(Span(OpRef(0, n), begin, end, "OK") for n, (begin, end) in enumerate(bounds))
-    work = ListWork(parse(LIST), spans, (3,), 5, hurd=False, ordered_sizes=True)
+    work = ListWork(parse(text), spans, (3,), 5, hurd=False, ordered_sizes=True)
     made = Case("c", "ext3", RUN, base, log, work, 0, Strictness.EXT3, True, {})
     return ListOracles(made, work)
 
 
-def tree(judge: ListOracles, data: bytes) -> Observed:
-    moment = judge._orders.moments[-1]
+def tree(judge: ListOracles, data: bytes, moment_number: int = -1) -> Observed:
+    moment = judge._orders.moments[moment_number]
     blocks = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
     ids = tuple(map(block_id, blocks))
     strange = {name: block for name, block in zip(ids, blocks, strict=True) if name != ZERO_ID}
@@ -72,3 +76,41 @@ def test_bytes_that_an_fsync_brought_stay(
         Oracle.PREFIX: Verdict.PASS,
         Oracle.STALE: own,
     }
+
+
+def durable(judge: ListOracles, data: bytes, moment: int = -1) -> Verdict:
+    said = judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, data, moment))
+    return next(each.verdict for each in said if each.oracle is Oracle.DURABILITY)
+
+
+def test_a_truncate_that_began_may_have_cleared_the_rest_of_the_last_block(tmp_path: Path) -> None:
+    """Linux and the Hurd write these zeros as data, before the transaction with the new size."""
+    text = LIST.replace("write a 0 4096", "truncate a 2496")
+    judge = oracles(tmp_path, text, (*BOUNDS[:3], (4, None)))
+    assert durable(judge, OLD, 2) is Verdict.PASS
+    assert durable(judge, OLD[:2496] + bytes(1600) + OLD[4096:], 2) is Verdict.PASS
+    assert durable(judge, OLD[:2464] + bytes(1632) + OLD[4096:], 2) is Verdict.FAIL
+    assert durable(judge, OLD[:2496] + bytes(1632) + OLD[4128:], 2) is Verdict.FAIL
+    # One that had not begun excuses nothing.
+    late = oracles(tmp_path, text, (*BOUNDS[:3], (6, None)))
+    assert durable(late, OLD[:2496] + bytes(1600) + OLD[4096:], 2) is Verdict.FAIL
+
+
+def test_a_synchronous_write_acknowledges_its_own_bytes_and_no_others(tmp_path: Path) -> None:
+    text = LIST.replace("fsync a\n", "swrite a 0 4096\n").rpartition("write a 0 4096\n")[0]
+    judge = oracles(tmp_path, text, BOUNDS[:3])
+    synced = fill(RUN, OpRef(0, 2), 0, 4096)
+    assert durable(judge, synced + OLD[4096:]) is Verdict.PASS
+    assert durable(judge, synced + bytes(4096)) is Verdict.PASS
+    assert durable(judge, OLD) is Verdict.FAIL
+
+
+def test_a_cell_of_two_writers_that_looks_the_same_by_either_is_not_older(tmp_path: Path) -> None:
+    """Three writes: the last one is not settled, and leaves a cell of the first two as it is."""
+    text = LIST.replace("fsync a\n", "write a 28 4100\nfsync a\n").replace("a 0 4096", "a 4096 32")
+    judge = oracles(tmp_path, text, ((0, 1), (1, 2), (2, 2), (2, 4), (4, None)))
+    second, third = fill(RUN, OpRef(0, 2), 28, 4100), fill(RUN, OpRef(0, 4), 4096, 32)
+    data = OLD[:28] + second[: 4096 - 28] + third + OLD[4128:]
+    assert data[:32] == OLD[:32]  # the four bytes are the same
+    assert durable(judge, data) is Verdict.PASS
+    assert durable(judge, OLD[:4096] + third + OLD[4128:]) is Verdict.FAIL

@@ -76,7 +76,7 @@ def test_the_crashed_disk_runs_on_a_write_log_from_the_start() -> None:
 
 def test_the_guest_is_told_what_the_disk_writes_whole() -> None:
     (device,) = values(qemu_argv(spec(replace(DISK, sector=4096)), "tcg", PATHS), "-device")[:1]
-    assert "physical-block-size=4096" in split_like_qemu(device)
+    assert "physical_block_size=4096" in split_like_qemu(device)
 
 
 def test_the_second_serial_port_is_there_where_ssh_goes_over_it() -> None:
