@@ -56,14 +56,18 @@ class Oracle(StrEnum):
     PREFIX = "prefix"  #: names and attributes are those of a moment of the reference model
     STALE = "stale"  #: a file holds only bytes that were written to it
     BARRIER = "barrier"  #: a flush before each commit block and after it
+    LIVENESS = "liveness"  #: no operation hangs, and nothing in the guest dies
+    ERROR = "error"  #: where the disk failed for good, an operation reported it
 
 
 #: those that judge a scenario's states; the others need a workload that the reference model knows
 SCENARIO_ORACLES = (Oracle.STRUCTURE, Oracle.BOOT, Oracle.OBJECT)
-#: those that judge a campaign's states; BARRIER judges a log as a whole
+#: those that judge a campaign's states
 CAMPAIGN_ORACLES = (
     *(Oracle.STRUCTURE, Oracle.BOOT, Oracle.DURABILITY, Oracle.PREFIX, Oracle.STALE),
 )
+#: those that judge a run as a whole; their verdict stands in the row of its prefixes
+RUN_ORACLES = (Oracle.BARRIER, Oracle.LIVENESS, Oracle.ERROR)
 
 
 class FindingClass(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from harness.disk.jbd2 import JournalMap, commits_in, journal_map
 from harness.errors import InfraError
 from harness.oracles.acknowledged import Strictness
 from harness.report.atomic import write_atomically
+from harness.workloads.journal import Ending, Outcome
 
 _FILE = "case.json"
 
@@ -40,6 +41,7 @@ class Case:
     strictness: Strictness
     driver_flushes: bool | None
     versions: dict[str, str]
+    outcome: Outcome | None = None  #: how the run went; None where nobody watched
 
     @property
     def folder(self) -> Path:
@@ -97,8 +99,13 @@ class Case:
             "strictness": self.strictness.value,
             "driver_flushes": self.driver_flushes,
             "versions": self.versions,
+            "outcome": asdict(self.outcome) if self.outcome else None,
         }
         write_atomically(self.folder / _FILE, json.dumps(data, indent=1).encode())
+
+
+def _outcome(data: dict[str, Any] | None) -> Outcome | None:
+    return Outcome(**{**data, "ending": Ending(data["ending"])}) if data else None
 
 
 def is_case(folder: Path) -> bool:
@@ -122,6 +129,7 @@ def load_case(folder: Path) -> Case:
             strictness=Strictness(data["strictness"]),
             driver_flushes=data["driver_flushes"],
             versions=data["versions"],
+            outcome=_outcome(data.get("outcome")),
         )
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise InfraError(f"{path} is no case: {exc}", hint="run the campaign again") from exc

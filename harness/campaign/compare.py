@@ -59,8 +59,8 @@ def compare(
         given[model, oracle, verdict] += count
     lines = []
     for model in campaign.models:
-        of_log = (Oracle.BARRIER,) if model is CrashModel.PREFIX else ()
-        for oracle in (*CAMPAIGN_ORACLES, *of_log):
+        of_run = campaign.run_oracles if model is CrashModel.PREFIX else ()
+        for oracle in (*CAMPAIGN_ORACLES, *of_run):
             own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
             expected = campaign.expectation(variant, model, oracle)
             found = overall(v for v, n in own.items() for _ in range(min(n, 1)))

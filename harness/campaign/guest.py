@@ -26,6 +26,10 @@ def record(
     folder = context.rundir.out / name
     folder.mkdir(exist_ok=True)
     evidence = crash(context, variant, folder)
+    trial = context.request.trial
+    journal = [OpTimes(op.index, op.log_before, op.log_after) for op in evidence.ops]
+    if evidence.unfinished is not None:
+        journal.append(evidence.unfinished)
     case = Case(
         name=name,
         variant=variant,
@@ -33,9 +37,9 @@ def record(
         base=evidence.base,
         log_path=evidence.log,
         work=StepsWork(
-            setup=campaign.setup,
-            steps=campaign.workload(seed),
-            journal=tuple(OpTimes(op.index, op.log_before, op.log_after) for op in evidence.ops),
+            setup=campaign.prelude(seed, trial),
+            steps=campaign.workload(seed, trial)[: len(journal)],
+            journal=tuple(journal),
             hurd=context.request.recipe.os is GuestOs.HURD,
         ),
         begin=evidence.workload_from,
@@ -43,6 +47,7 @@ def record(
         # Linux' drivers for all disks that QEMU has send the flush; the Hurd's may not.
         driver_flushes=True if context.request.recipe.os is GuestOs.LINUX else None,
         versions=versions,
+        outcome=evidence.outcome,
     )
     case.save()
     return case

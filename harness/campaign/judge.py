@@ -17,6 +17,7 @@ from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
 from harness.oracles.barrier import judge_barrier
+from harness.oracles.outcome import judge_error, judge_liveness
 
 _BATCH = 32  # contents; about a third of a second, so that little is lost by a kill
 _AHEAD = 3  # batches per worker that wait or run
@@ -132,8 +133,8 @@ def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
             store.add_seconds(each.phases)
 
 
-def judge_log(case: Case, store: Store) -> None:
-    """What the log says by itself: the barrier oracle."""
+def judge_run(case: Case, store: Store) -> None:
+    """What a run says as a whole: barrier, liveness, and whether errors were told."""
     journal = case.journal_map
     writes: list[int] = []
     if journal is not None:
@@ -146,3 +147,7 @@ def judge_log(case: Case, store: Store) -> None:
     flushes = [entry.index for entry in case.log.flushes]
     judgement = judge_barrier(case.commits, writes, flushes, driver_flushes=case.driver_flushes)
     store.add_log_verdict(case.name, judgement)
+    if case.outcome is not None:
+        store.add_log_verdict(case.name, judge_liveness(case.outcome, case.work.words))
+        if case.outcome.fault:
+            store.add_log_verdict(case.name, judge_error(case.outcome, case.work.names))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from harness.campaign.case import Case
 from harness.campaign.compare import Count, Line, compare
 from harness.campaign.failures import save_failures
-from harness.campaign.judge import judge_log, judge_states, plan_contents
+from harness.campaign.judge import judge_run, judge_states, plan_contents
 from harness.campaign.lab import Content, Source
 from harness.campaign.live import Live
 from harness.campaign.recovery import chosen_parents, recoveries
@@ -42,7 +42,8 @@ class Judging:
         Raises `InfraError` when a tool or the host breaks, or when the crash proves nothing: no
         write of the workload is in the log.
         """
-        if not any(entry.is_write for entry in case.log.entries[case.begin :]):
+        failed = case.outcome is not None and case.outcome.failed
+        if not failed and not any(entry.is_write for entry in case.log.entries[case.begin :]):
             raise InfraError(
                 f"{case.name}: no write of the workload reached the log, so there is no crash",
                 hint="is the crashed disk the one that the guest mounts?",
@@ -70,7 +71,7 @@ class Judging:
             self.store.add_seconds({"plan": time.monotonic() - began})
         self.store.add_case(case.name, case.variant, case.outline)
         self.store.set_planned(case.name, Counter(cut.model for cut in cuts))
-        judge_log(case, self.store)
+        judge_run(case, self.store)
         self.live.note(
             f"{case.name}: {len(case.log.writes)} writes, {len(case.log.flushes)} flushes, "
             f"{len(case.commits)} commits; {len(cuts)} states, {len(contents)} distinct"

@@ -23,7 +23,7 @@ from rich.table import Table
 from harness.campaign.compare import Line
 from harness.campaign.judge import Progress as Judged
 from harness.events import Event, Note, OpDone, PhaseBegan
-from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
+from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Oracle, Verdict
 
 _QUIET_SECONDS = 10.0  # between two lines where the output is no terminal
 
@@ -125,7 +125,8 @@ class Live:
         table.add_column("variant", no_wrap=True)
         table.add_column("crash", no_wrap=True)
         table.add_column("states", justify="right")
-        oracles = (*CAMPAIGN_ORACLES, Oracle.BARRIER)
+        given = {line.oracle for line in lines}
+        oracles = [each for each in (*CAMPAIGN_ORACLES, *RUN_ORACLES) if each in given]
         for oracle in oracles:
             table.add_column(oracle.value, no_wrap=True)
         rows: dict[tuple[str, CrashModel], dict[Oracle, Line]] = {}

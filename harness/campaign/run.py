@@ -27,6 +27,7 @@ from harness.doctor import require
 from harness.errors import Exit, HurdleError, UsageError
 from harness.events import Bus
 from harness.experiment.context import Context, Request
+from harness.experiment.trial import Trial
 from harness.experiment.versions import versions
 from harness.images.cache import Cache
 from harness.images.image import Image
@@ -180,7 +181,9 @@ class _Runner:
                     break
             return
         for seed in self._campaign.seeds:
-            self._judging.judge(self._case(f"{variant}-{seed}", variant, seed))
+            for trial in self._campaign.fates:
+                name = f"{variant}-{seed}" + (f"-{trial.name}" if trial else "")
+                self._judging.judge(self._case(name, variant, seed, trial))
 
     def _lists(self, variant: str) -> list[Case]:
         with self._live.phase(f"{variant}: op lists in the guest"):
@@ -203,15 +206,18 @@ class _Runner:
             self._accel = choose_accel(accel, probe, self._judging.rundir)
         return self._accel
 
-    def _case(self, name: str, variant: str, seed: int) -> Case:
+    def _case(self, name: str, variant: str, seed: int, trial: Trial | None) -> Case:
         rundir = self._judging.rundir
         folder = rundir.out / name
         if is_case(folder):
             return load_case(folder)
         if folder.exists():  # the run was cut off before its evidence was complete
             shutil.rmtree(folder)
-        scenario = self._campaign.scenario(seed)
-        request = Request(scenario, self._recipe, self._image, (variant,), self._options.command)
+        scenario = self._campaign.scenario(seed, trial)
+        command = self._options.command
+        request = Request(
+            *(scenario, self._recipe, self._image, (variant,), command, trial), outlives=True
+        )
         with JsonlWriter(rundir.logs / f"{name}.jsonl") as writer:
             bus = Bus(time.monotonic)
             bus.subscribe(self._live.guest(name, len(scenario.steps) - 1))

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from harness.config import Spec
 from harness.crash.plan import Limits
 from harness.errors import UsageError
+from harness.experiment.trial import Trial
 from harness.oracles.acknowledged import Strictness
-from harness.verdicts import CrashModel, Expectation, Oracle
+from harness.verdicts import RUN_ORACLES, CrashModel, Expectation, Oracle
 from harness.workloads.agent.ace import sample, sequences
 from harness.workloads.agent.mixes import MIXES, mix
 from harness.workloads.agent.oplist import OpList, parse, single
@@ -23,6 +24,9 @@ from harness.workloads.stress import WEIGHTS, stress
 
 #: what is expected per crash model and oracle; what is not named has to PASS
 Expected = dict[CrashModel, dict[Oracle, Expectation]]
+
+
+_SYNC = Step.model_validate({"sync": {}})
 
 
 class Stress(Spec):
@@ -177,6 +181,8 @@ class Campaign(Spec):
     lists: Lists | None = None
     setup: tuple[Step, ...] = ()
     steps: tuple[Step, ...] = ()  #: a workload that is written out, instead of `stress`
+    #: what befalls a run; each is a run of its own for each seed.  Without any: the kill at the end
+    trials: tuple[Trial, ...] = ()
     states: States = States()
     strictness: Strictness = Strictness.EXT3
     expect: dict[str, Expected] = Field(min_length=1)  #: by variant
@@ -185,6 +191,15 @@ class Campaign(Spec):
     def _one_workload(self) -> Campaign:
         if sum((self.stress is not None, self.lists is not None, bool(self.steps))) != 1:
             raise ValueError("a workload is one of `stress`, `lists` and `steps`")
+        if self.trials and self.lists:
+            raise ValueError("trials: op lists have none; use `stress` or `steps`")
+        if len({trial.name for trial in self.trials}) != len(self.trials):
+            raise ValueError("trials: two of them are the same")
+        for trial in self.trials:
+            if trial.boot == 2 and self.stress is None and not self.setup:
+                raise ValueError("trials: `boot: 2` needs a `setup`, which runs before the crash")
+            if trial.fault and trial.fault.op >= len(self.workload(self.seeds[0], trial)):
+                raise ValueError(f"trials: the workload has no operation {trial.fault.op}")
         if not self.states.models:
             raise ValueError("states: no crash model is asked for")
         bad = [step.name for step in (*self.setup, *self.steps) if not step.is_operation]
@@ -202,15 +217,40 @@ class Campaign(Spec):
         return self.states.models if self.lists else (CrashModel.KILL, *self.states.models)
 
     @property
+    def run_oracles(self) -> tuple[Oracle, ...]:
+        """Those that judge a run as a whole."""
+        wanted = {Oracle.LIVENESS: not self.lists, Oracle.ERROR: any(t.fault for t in self.trials)}
+        return tuple(oracle for oracle in RUN_ORACLES if wanted.get(oracle, True))
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the runs; a workload that is written out has one."""
         return self.stress.seeds if self.stress else (0,)
 
-    def workload(self, seed: int) -> tuple[Step, ...]:
-        """The operations of a run."""
+    @property
+    def fates(self) -> tuple[Trial | None, ...]:
+        """What befalls the runs of a seed, one after the other."""
+        return self.trials or (None,)
+
+    def _operations(self, seed: int, trial: Trial | None) -> tuple[tuple[Step, ...], int]:
+        """All operations of a run, and how many of them are its setup."""
         if self.stress is None:
-            return self.steps
-        return stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
+            return (*self.setup, *self.steps), len(self.setup)
+        steps = stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
+        # Half of a random workload runs before the first of two crashes.
+        early = len(steps) // 2 if trial is not None and trial.boot == 2 else 0
+        return (*self.setup, *steps), len(self.setup) + early
+
+    def prelude(self, seed: int, trial: Trial | None = None) -> tuple[Step, ...]:
+        """The operations before the recorded ones."""
+        steps, setup = self._operations(seed, trial)
+        return steps[:setup]
+
+    def workload(self, seed: int, trial: Trial | None = None) -> tuple[Step, ...]:
+        """The operations of a run.  One whose disk fails ends with a sync, which has to say so."""
+        steps, setup = self._operations(seed, trial)
+        last = (_SYNC,) if trial is not None and trial.fault is not None else ()
+        return (*steps[setup:], *last)
 
     def expectation(self, variant: str, model: CrashModel, oracle: Oracle) -> Expectation:
         """What is expected; what is not named has to PASS.
@@ -221,15 +261,15 @@ class Campaign(Spec):
         usual = Expectation.ANY if model is CrashModel.LYING else Expectation.PASS
         return self.expect.get(variant, {}).get(model, {}).get(oracle, usual)
 
-    def scenario(self, seed: int) -> Scenario:
+    def scenario(self, seed: int, trial: Trial | None = None) -> Scenario:
         """A run as a scenario: what the guest is told to do until it is killed."""
         kill = Step.model_validate({"kill": "now"})
         return Scenario(
             name=self.name,
             title=self.title,
             disk=self.disk,
-            setup=self.setup,
-            steps=(*self.workload(seed), kill),
+            setup=self.prelude(seed, trial),
+            steps=(*self.workload(seed, trial), kill),
             objects=(
                 WatchedObject(
                     path="lost+found", was={"type": "directory"}, now={"type": "directory"}

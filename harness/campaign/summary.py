@@ -16,6 +16,7 @@ from harness.errors import Exit
 from harness.report.campaign import MAP_WIDTH, Bar, Cause, Cell, Lane, Map, Row, Summary
 from harness.verdicts import (
     CAMPAIGN_ORACLES,
+    RUN_ORACLES,
     CrashModel,
     Expectation,
     Oracle,
@@ -104,7 +105,7 @@ def _rows(lines: Sequence[Line]) -> Iterable[Row]:
     for line in lines:
         found.setdefault((line.variant, line.model), {})[line.oracle] = line
     for (variant, model), row in found.items():
-        oracles = (*CAMPAIGN_ORACLES, Oracle.BARRIER)
+        oracles = (*CAMPAIGN_ORACLES, *RUN_ORACLES)
         cells = tuple(_cell(row[oracle]) for oracle in oracles if oracle in row)
         yield Row(variant, model, row[Oracle.STRUCTURE].states, cells)
 

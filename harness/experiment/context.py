@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.events import Bus, Note, PhaseBegan, PhaseEnded
+from harness.experiment.trial import Trial
 from harness.images.image import Image
 from harness.images.recipe import Recipe
 from harness.machine.accel import Accel
@@ -18,13 +19,19 @@ from harness.workloads.scenario import Scenario
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.  `command` is the command line, for the report."""
+    """What the user asked for.  `command` is the command line, for the report.
+
+    `trial` befalls the run; `outlives` says that a guest which hangs or dies during an operation is
+    a result, and no error.
+    """
 
     scenario: Scenario
     recipe: Recipe
     image: Image
     variants: tuple[str, ...]
     command: str
+    trial: Trial | None = None
+    outlives: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,20 +9,21 @@ from pathlib import Path
 
 from harness.crash.writelog import LogFollower
 from harness.deadline import Deadline
-from harness.disk import ext2
-from harness.disk.copy import sparse_copy
 from harness.disk.jbd2 import JournalMap, commit_begun_since, journal_map
-from harness.errors import GuestError, InfraError
+from harness.errors import GuestError, HurdleError
 from harness.events import CommandRan, OpDone, TextKept
 from harness.experiment.context import Context
-from harness.experiment.rootdisk import MOUNTPOINT, check_root, make_base, make_homes, root_spec
+from harness.experiment.crashdisk import CRASHED, crash_machine, make_base, seal
+from harness.experiment.rootdisk import MOUNTPOINT
+from harness.experiment.trial import DEATHS, killing_at
 from harness.guest.guest import Guest
 from harness.guest.profile import profile_for
 from harness.guest.warm import Start, started
 from harness.images.cache import Cache
-from harness.images.recipe import Variant
+from harness.machine.conditions import Condition, ConditionError
+from harness.machine.faults import failed, inject
 from harness.machine.qemu import Machine
-from harness.machine.spec import DiskSpec, MachineSpec, spec_for
+from harness.workloads.journal import Ending, OpTimes, Outcome
 from harness.workloads.ops import Commands, describe
 from harness.workloads.scenario import Step
 
@@ -31,6 +31,7 @@ _PREPARE_SECONDS = 60.0  # one command of the set-up under TCG; each takes well 
 _COMMIT_SECONDS = 60.0  # twelve times the usual commit interval of 5 s
 _SETTLE_SECONDS = 60.0
 _POLL = 0.05  # s between two looks at the log
+_SYNCS = ("sync", "fsync")
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,16 @@ class Evidence:
     cut: int | None  #: the scenario's own cut, in writes
     #: (seconds since the run began, entries in the log then), in order
     samples: tuple[tuple[float, int], ...] = ()
+    outcome: Outcome | None = None  #: of a run that outlives its guest
+    unfinished: OpTimes | None = None  #: an operation that failed or never returned
 
     def seen(self, entry: int) -> float | None:
         """When the host first saw the log hold an entry, in seconds since the run began."""
         return next((t for t, count in self.samples if count > entry), None)
+
+
+class OperationFailed(GuestError):
+    """An operation of the workload reported an error."""
 
 
 @dataclass
@@ -77,6 +84,7 @@ class _Run:
     journal: JournalMap | None
     commands: Commands
     samples: list[tuple[float, int]] = field(default_factory=list)
+    unfinished: OpTimes | None = None  #: the operation that was sent and has not returned well
 
     def count(self) -> int:
         """How many entries the log has; when that was seen is kept for the report's time line."""
@@ -90,6 +98,7 @@ class _Run:
         text, command = describe(step), self.commands.of(step)
         before, began = self.count(), self.context.bus.now
         timeout = self.context.seconds(step.action.within)
+        self.unfinished = OpTimes(index, before, None)
         result = self.guest.run(command, timeout=timeout)
         ended, after = self.context.bus.now, self.count()
         self.context.bus.emit(
@@ -106,12 +115,13 @@ class _Run:
             )
         )
         if result.rc != 0:
-            raise GuestError(
+            raise OperationFailed(
                 f"the operation `{text}` failed in the guest with exit code {result.rc}: "
                 f"{(result.err or result.out).strip()}",
                 hint=f"the guest ran: {command}",
                 console=self.guest.console_tail(),
             )
+        self.unfinished = None
         return OpRecord(index, text, before, after, step.name == "sync")
 
     def wait(self, step: Step, since: int) -> None:
@@ -157,24 +167,31 @@ def crash(context: Context, variant: str, folder: Path | None = None) -> Evidenc
     `folder` takes the evidence; by default it is the variant's in the run's folder.
     Raises `InfraError` or `GuestError`; the disk, its base and the log stay in the run's folder.
     """
-    scenario = context.request.scenario
+    scenario, trial = context.request.scenario, context.request.trial
     folder = folder or context.folder(variant)
     with ExitStack() as stack:
         run = stack.enter_context(_mounted_guest(context, variant, folder))
-        if scenario.settles:
-            with context.phase(variant, "setup", f"{len(scenario.setup)} operations, then sync"):
-                for index, step in enumerate(scenario.setup):
-                    run.operate(index - len(scenario.setup), step)
-                _settle(run)
-        workload_from = run.count()
-        ops = _steps(run, workload_from)
+        _setup(run)
+        if trial is not None and trial.boot == 2:
+            with context.phase(variant, "first kill", "the first of two crashes"):
+                run.machine.kill()
+            stack.close()
+            run = stack.enter_context(_mounted_guest(context, variant, folder, again=True))
+        # The second log begins with the guest's own recovery, whose writes make states, too.
+        workload_from = run.count() if trial is None or trial.boot == 1 else 0
+        outcome, ops = None, list[OpRecord]()
+        if context.request.outlives:
+            outcome = _outlived(run, ops)
+        else:
+            _steps(run, workload_from, ops)
         *_, last = scenario.steps
         cut = last.action.write if last.name == "at" else None
         with context.phase(variant, "kill", describe(last)):
             if cut is not None and not run.until_write(cut, last.action.within):
                 context.note(f"the log never reached write {cut}", variant=variant, warning=True)
-            run.machine.kill()
-            _seal(folder)
+            if outcome is None or outcome.ending is not Ending.CUT:
+                run.machine.kill()
+            seal(folder)
         tail = run.guest.console_tail(60)
         context.bus.emit(TextKept(variant=variant, title="console, last lines", text=tail))
     return Evidence(
@@ -187,13 +204,9 @@ def crash(context: Context, variant: str, folder: Path | None = None) -> Evidenc
         workload_from=workload_from,
         cut=cut,
         samples=tuple(run.samples),
+        outcome=outcome,
+        unfinished=run.unfinished,
     )
-
-
-def _seal(folder: Path) -> None:
-    """The evidence is complete: nothing may write to it any more, hurdle included."""
-    for each in ("base.raw", "killed.raw", "writes.log"):
-        (folder / each).chmod(0o444)
 
 
 def _settle(run: _Run) -> None:
@@ -206,9 +219,69 @@ def _settle(run: _Run) -> None:
         )
 
 
-def _steps(run: _Run, since: int) -> list[OpRecord]:
+def _setup(run: _Run) -> None:
+    """The operations before the recorded ones, brought to the disk."""
+    scenario = run.context.request.scenario
+    if scenario.settles:
+        with run.context.phase(
+            run.variant, "setup", f"{len(scenario.setup)} operations, then sync"
+        ):
+            for index, step in enumerate(scenario.setup):
+                run.operate(index - len(scenario.setup), step)
+            _settle(run)
+
+
+def _outlived(run: _Run, ops: list[OpRecord]) -> Outcome:
+    """The recorded steps under a trial, and how they ended; the first error ends them.
+
+    What the guest can't do any more is a result here; that QEMU or the host can't is raised.
+    """
+    trial = run.context.request.trial
+    fault = trial.fault if trial is not None else None
+    steps = run.context.request.scenario.steps[:-1]
+    if fault is not None:
+        run.guest.tolerate(Condition.JOURNAL_WARNING)
+    kill = trial.kill if trial is not None else None
+    follower = LogFollower(run.follower.path)
+    ending, text = Ending.ALL, "every operation returned"
+    with killing_at(kill, run.machine, follower, run.journal) as killer:
+        try:
+            for index, step in enumerate(steps):
+                if fault is not None and fault.op == index:
+                    inject(run.machine.qmp, CRASHED, fault.disk_fault)
+                ops.append(run.operate(index, step))
+        except OperationFailed as error:
+            if fault is None:
+                raise
+            ending, text = Ending.ERROR, str(error)
+        except ConditionError as error:
+            if error.condition not in DEATHS and killer.landed is None:
+                raise
+            hang = error.condition is Condition.HANG
+            ending, text = Ending.HANG if hang else Ending.DIED, str(error)
+        except HurdleError:  # whoever talks to a guest that is killed meets an end of some kind
+            if killer.landed is None:
+                raise
+    if killer.landed is not None:
+        assert kill is not None
+        late = run.count() - 1 - killer.landed
+        text = f"killed at phase {kill.phase}, entry {killer.landed}, and {late} came before the end"
+        ending = Ending.CUT
+    begun = run.unfinished.number if run.unfinished else len(ops) - 1
+    if fault is None:
+        return Outcome(ending, begun, text)
+    return Outcome(
+        ending,
+        begun,
+        text,
+        fault=fault.fail,
+        failed=getattr(failed(run.machine.qmp, CRASHED), fault.fail),
+        lasting=fault.count is None and any(step.name not in _SYNCS for step in steps[fault.op :]),
+    )
+
+
+def _steps(run: _Run, since: int, ops: list[OpRecord]) -> None:
     """The recorded steps up to the kill; each stretch of operations or waiting is a phase."""
-    ops: list[OpRecord] = []
     for index, step in enumerate(run.context.request.scenario.steps[:-1]):
         if step.is_operation:
             with run.context.phase(run.variant, "workload", describe(step)):
@@ -216,17 +289,22 @@ def _steps(run: _Run, since: int) -> list[OpRecord]:
         else:
             with run.context.phase(run.variant, "wait", describe(step)):
                 run.wait(step, ops[-1].log_after if ops else since)
-    return ops
 
 
 @contextmanager
-def _mounted_guest(context: Context, name: str, folder: Path) -> Iterator[_Run]:
+def _mounted_guest(
+    context: Context, name: str, folder: Path, *, again: bool = False
+) -> Iterator[_Run]:
+    """A guest with a fresh file system, or (`again`) with the one that it was killed with."""
     request = context.request
     recipe, variant = request.recipe, request.recipe.variants[name]
     on_root = request.scenario.disk.which == "root"
     with context.phase(name, "prepare", "file system and images"):
-        make = _root_machine if on_root else _machine
-        spec = make(context, name, variant, folder)
+        if not again:
+            make_base(context, name, folder)
+        else:
+            (folder / "killed.raw").replace(folder / "base.raw")
+        spec = crash_machine(context, name, folder)
         journal = journal_map(folder / "base.raw") if variant.journaled else None
     with ExitStack() as stack:
         # A crashed root is changed for the run, so no saved state knows it.
@@ -271,52 +349,3 @@ def _must(guest: Guest, command: str, timeout: float) -> None:
             hint="`hurdle shell --guest NAME` opens the guest to try it by hand",
             console=guest.console_tail(),
         )
-
-
-def _machine(context: Context, name: str, variant: Variant, folder: Path) -> MachineSpec:
-    """Make a file system and the machine that has it as its second disk."""
-    request = context.request
-    base = folder / "base.raw"
-    _need_room(folder, request.scenario.disk.size)
-    made = ext2.mkfs(base, request.scenario.disk, variant, request.recipe.os)
-    context.bus.emit(CommandRan(variant=name, what="mke2fs", command=made.command))
-    killed, log = _crash_disk(folder)
-    bus, sector = request.recipe.machine.disk_bus, request.scenario.disk.sector
-    disk = DiskSpec("crash", killed, "raw", bus, log=log, sector=sector)
-    return spec_for(
-        request.recipe, request.image, (disk,), variant=name, scratch=context.rundir.scratch
-    )
-
-
-def _root_machine(context: Context, name: str, variant: Variant, folder: Path) -> MachineSpec:
-    """Copy the guest's root, and make the machine that is started from it by the variant."""
-    request = context.request
-    check_root(request.recipe, request.image)
-    assert request.image.root is not None
-    _need_room(folder, request.image.root.path.stat().st_size)
-    blocks = request.scenario.disk.journal_blocks
-    made = make_base(request.image, variant, folder / "base.raw", blocks)
-    make_homes(folder / "base.raw", request.scenario.users)
-    if made:
-        context.bus.emit(CommandRan(variant=name, what="tune2fs", command=made.command))
-    killed, log = _crash_disk(folder)
-    scratch = context.rundir.scratch
-    return root_spec(request, variant, killed, scratch, log=log)
-
-
-def _need_room(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    # Base, disk, and a log that in the worst case holds the disk's size in journal and home writes.
-    if free < 3 * size:
-        raise InfraError(
-            f"{folder} has {free >> 20} MiB free; this scenario may need {3 * size >> 20} MiB",
-            hint="free some space, or give --out a folder on a larger disk",
-        )
-
-
-def _crash_disk(folder: Path) -> tuple[Path, Path]:
-    """The base stays as it is; the guest gets a copy, whose writes are logged."""
-    killed, log = folder / "killed.raw", folder / "writes.log"
-    sparse_copy(folder / "base.raw", killed)
-    log.write_bytes(b"")
-    return killed, log

@@ -63,7 +63,8 @@ class Linux:
         return f"umount {shlex.quote(mountpoint)}"
 
     def sync(self, mountpoint: str) -> str:
-        return "sync"
+        # syncfs(2): sync(2) can't report an error.
+        return f"sync -f {shlex.quote(mountpoint)}"
 
     def fsync(self, path: str) -> str:
         return f"sync {shlex.quote(path)}"

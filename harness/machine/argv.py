@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.machine.faults import below
 from harness.machine.spec import DiskSpec, MachineSpec
 
 #: the sector size of the write log: what an IDE disk can write at least
@@ -117,12 +118,16 @@ def _disk(disk: DiskSpec) -> Iterator[str]:
     # log-super-update-interval=1: the super block counts every entry, as SIGKILL may come anywhere.
     yield options(
         driver="blklogwrites",
-        node_name=disk.name,
+        node_name=below(disk.name) if disk.fallible else disk.name,
         file=f"{disk.name}-raw",
         log=log_node,
         log_sector_size=LOG_SECTOR,
         log_super_update_interval=1,
     )
+    if disk.fallible:
+        # What is put between these two fails a request before the log has it.
+        yield "-blockdev"
+        yield options(driver="raw", node_name=disk.name, file=below(disk.name))
 
 
 def _drive(disk: DiskSpec) -> dict[str, str | int | Path]:
@@ -149,11 +154,13 @@ def _device(spec: MachineSpec, disk: DiskSpec) -> Iterator[str]:
     """The guest's side of a disk.  The volatile write cache is on, as on any real disk."""
     # werror, rerror: when the host fails, QEMU stops the guest.  By default some errors would reach
     # the guest, and look like the fault of its file system.
+    # One that is to fail has to tell.
+    on_error = "report" if disk.fallible else "stop"
     common: dict[str, str | int | Path] = {
         "drive": disk.name,
         "write_cache": "on",
-        "werror": "stop",
-        "rerror": "stop",
+        "werror": on_error,
+        "rerror": on_error,
     }
     slot = disk.slot
     if slot is None:

@@ -121,18 +121,22 @@ class Qmp:
 
     def blockstats(self, name: str) -> BlockStats:
         """The counters of the disk `name`.  Raises `InfraError` for a disk that there is not."""
+        stats = self.stats(name)
+        return BlockStats(
+            reads=stats["rd_operations"],
+            writes=stats["wr_operations"],
+            flushes=stats["flush_operations"],
+            bytes_read=stats["rd_bytes"],
+            bytes_written=stats["wr_bytes"],
+        )
+
+    def stats(self, name: str) -> dict[str, Any]:
+        """All that QEMU counts of the disk `name`: BlockDeviceStats of the QMP reference."""
         known = []
         for entry in self.execute("query-blockstats"):
             # -drive names the device, -blockdev the node.
             if name in (entry.get("device"), entry.get("node-name")):
-                stats = entry["stats"]
-                return BlockStats(
-                    reads=stats["rd_operations"],
-                    writes=stats["wr_operations"],
-                    flushes=stats["flush_operations"],
-                    bytes_read=stats["rd_bytes"],
-                    bytes_written=stats["wr_bytes"],
-                )
+                return dict(entry["stats"])
             known.append(entry.get("device") or entry.get("node-name") or "?")
         raise InfraError(f"QEMU has no disk {name!r}", hint=f"it has: {', '.join(known) or 'none'}")
 

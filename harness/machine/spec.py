@@ -36,6 +36,9 @@ class DiskSpec:
     `blank` (bytes) each machine makes its own empty file, and `path` is only a name.  `slot` is a
     fixed place on the bus.  `sector` is the physical sector (bytes) that the guest is told of; it
     may write 512 bytes in any case.
+
+    With `fallible`, which needs `log`, the disk can be told to fail
+    requests (harness/machine/faults.py), and the guest is told of errors.
     """
 
     name: str
@@ -48,6 +51,7 @@ class DiskSpec:
     blank: int | None = None
     slot: int | None = None
     sector: int = 512
+    fallible: bool = False
 
     def __post_init__(self) -> None:
         if self.log is not None and (self.format != "raw" or self.snapshot):
@@ -55,6 +59,11 @@ class DiskSpec:
                 f"the disk {self.name} can't be logged: a write log belongs to a raw disk that "
                 "keeps its writes",
                 hint="use format raw and no snapshot for it",
+            )
+        if self.fallible and self.log is None:
+            raise UsageError(
+                f"the disk {self.name} can't be made to fail: its writes are not logged",
+                hint="give it a write log",
             )
 
 

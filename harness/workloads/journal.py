@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,32 @@ class OpTimes:
     number: int
     begun: int
     returned: int | None
+
+
+class Ending(StrEnum):
+    """How a run went until it was killed."""
+
+    ALL = "all"  #: every operation returned
+    ERROR = "error"  #: an operation reported an error, and nothing was done after it
+    HANG = "hang"  #: an operation did not return in time
+    DIED = "died"  #: the guest, or a server in it
+    CUT = "cut"  #: the kill came at a phase of a commit, with operations left
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `op` is the last operation that had begun, `text` says more.
+
+    `fault` is the kind of request that the disk failed (read, write, flush) or empty, `failed` how
+    many it did, and `lasting` says that they would have failed for ever.
+    """
+
+    ending: Ending
+    op: int
+    text: str = ""
+    fault: str = ""
+    failed: int = 0
+    lasting: bool = False
 
 
 def begun_by(journal: Sequence[OpTimes], position: int) -> int:

@@ -1,0 +1,133 @@
+"""What befalls a run of a campaign beside its operations, and how it ended.
+
+A *trial* is one of: requests of the disk fail from an operation on; the kill comes at a phase of a
+commit; the run is the second one on its disk, after a crash and a recovery in the guest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from harness.config import Spec
+from harness.crash.phases import Phase, PhaseReader
+from harness.crash.writelog import LogFollower
+from harness.disk.jbd2 import JournalMap
+from harness.machine.conditions import Condition
+from harness.machine.faults import DiskFault, Error, Request
+from harness.machine.qemu import Machine
+
+_LOOK = 0.0005  # s between two looks at the log; a flush alone takes QEMU longer
+
+#: conditions that are the guest's own end or silence, for which its file system may be to blame
+DEATHS = frozenset(
+    {
+        *(Condition.PANIC, Condition.OOPS, Condition.HANG, Condition.SERVER_CRASH),
+        *(Condition.REBOOT, Condition.TIGHT_LOOP, Condition.JOURNAL_WARNING),
+    }
+)
+
+
+class Fault(Spec):
+    """The disk fails requests from the begin of operation `op` on (the first one is 0).
+
+    `after` of that kind pass first, then `count` fail; by default all fail for good.  A driver
+    repeats what failed some five times.
+    """
+
+    fail: Request
+    error: Error = "EIO"
+    op: int = Field(default=0, ge=0)
+    after: int = Field(default=0, ge=0, le=1000)
+    count: int | None = Field(default=None, ge=1, le=1000)
+
+    @property
+    def disk_fault(self) -> DiskFault:
+        return DiskFault(self.fail, self.error, self.after, self.count)
+
+
+class KillAt(Spec):
+    """SIGKILL as soon as the log has reached a phase of a commit for the time number `nth`."""
+
+    phase: Phase
+    nth: int = Field(default=1, ge=1)
+
+
+class Trial(Spec):
+    """One run's fate.  Without any, it is killed at its end."""
+
+    fault: Fault | None = None
+    kill: KillAt | None = None
+    boot: Literal[1, 2] = 1  #: 2: the setup ran before a crash, and the guest recovered from it
+
+    @model_validator(mode="after")
+    def _something(self) -> Trial:
+        if self.fault is None and self.kill is None and self.boot == 1:
+            raise ValueError("a trial has a `fault`, a `kill` or `boot: 2`")
+        return self
+
+    @property
+    def name(self) -> str:
+        """For the names of runs; different for different trials."""
+        parts = []
+        if self.fault is not None:
+            fault = self.fault
+            parts.append(f"{fault.fail}-{fault.error.lower()}-{fault.op}")
+            parts += [f"after{fault.after}"] if fault.after else []
+            parts += [f"times{fault.count}"] if fault.count else []
+        if self.kill is not None:
+            parts.append(f"kill-{self.kill.phase}-{self.kill.nth}")
+        if self.boot == 2:
+            parts.append("boot2")
+        return "-".join(parts)
+
+
+class PhaseKiller:
+    """Kills a machine when its log reaches a phase; `landed` is the entry that began it."""
+
+    def __init__(self) -> None:
+        self.landed: int | None = None
+
+
+@contextmanager
+def killing_at(
+    wanted: KillAt | None, machine: Machine, follower: LogFollower, journal: JournalMap | None
+) -> Iterator[PhaseKiller]:
+    """Watch the log from here on while the block runs, and kill at the phase wanted.
+
+    `follower` must be the watcher's own.  Without anything wanted, or a journal, nothing is done.
+    """
+    killer = PhaseKiller()
+    if wanted is None or journal is None:
+        yield killer
+        return
+    stop = threading.Event()
+    since = follower.count()
+
+    def watch() -> None:
+        reader = PhaseReader(follower.path, journal)
+        reader.take(follower.entries())
+        seen, times = since, 0
+        while not stop.is_set():
+            entries = follower.entries(seen) if follower.count() > seen else ()
+            for entry in entries:
+                times += reader.take((entry,)) is wanted.phase
+                if times == wanted.nth:
+                    killer.landed = entry.index  # before others see the machine end
+                    machine.kill()
+                    return
+            seen += len(entries)
+            time.sleep(_LOOK)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield killer
+    finally:
+        stop.set()
+        thread.join()
