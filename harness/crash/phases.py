@@ -2,7 +2,7 @@
 
 A transaction's blocks go into the journal behind a descriptor (*log*); a flush makes them safe
 (*flushed*); then comes the commit block (*commit*) and another flush (*safe*).  Later its blocks
-are written home (*checkpoint*).  Descriptors and their tags are JBD2's (Linux include/linux/jbd2.h).
+are written home (*checkpoint*).  Descriptors and tags are JBD2's (Linux include/linux/jbd2.h).
 """
 
 from __future__ import annotations

@@ -251,8 +251,8 @@ def _outlived(run: _Run, ops: list[OpRecord]) -> Outcome:
                     inject(run.machine.qmp, CRASHED, fault.disk_fault)
                 ops.append(run.operate(index, step))
         except OperationFailed as error:
-            if fault is None:
-                raise
+            if fault is None or not failed(run.machine.qmp, CRASHED).all:
+                raise  # nothing that the disk did
             ending, text = Ending.ERROR, str(error)
         except ConditionError as error:
             if error.condition not in DEATHS and killer.landed is None:
@@ -265,7 +265,9 @@ def _outlived(run: _Run, ops: list[OpRecord]) -> Outcome:
     if killer.landed is not None:
         assert kill is not None
         late = run.count() - 1 - killer.landed
-        text = f"killed at phase {kill.phase}, entry {killer.landed}, and {late} came before the end"
+        text = (
+            f"killed at phase {kill.phase}, entry {killer.landed}, and {late} came before the end"
+        )
         ending = Ending.CUT
     begun = run.unfinished.number if run.unfinished else len(ops) - 1
     if fault is None:

@@ -64,7 +64,8 @@ def state_key(spec: MachineSpec, accel: str, qemu_version: str, image: Image) ->
     """
     sizes = [disk.blank or disk.path.stat().st_size for disk in spec.disks]
     disks = tuple(
-        replace(disk, path=Path(disk.name), log=None, replica=None) for disk in spec.disks
+        replace(disk, path=Path(disk.name), log=None, replica=None, fallible=False)
+        for disk in spec.disks
     )
     paths = Paths(Path("qmp"), Path("console"), Path("log"), Path("relay"))
     argv = qemu_argv(replace(spec, disks=disks, incoming=None), accel, paths)

@@ -94,7 +94,9 @@ def _prove(spec: MachineSpec, rundir: RunDir) -> str | None:
     # A guest that starts from its disk keeps that one, as it is: its boot loader talks first.
     words = [word for word in spec.boot.cmdline.split() if word != "quiet"]
     boot = replace(spec.boot, cmdline=" ".join([*words, "earlyprintk=serial"]))
-    disks = () if boot.kernel else (replace(spec.disks[0], snapshot=True, log=None),)
+    disks = (
+        () if boot.kernel else (replace(spec.disks[0], snapshot=True, log=None, fallible=False),)
+    )
     trial = replace(spec, boot=boot, disks=disks, nic=None)
     kvm = Accel("kvm", "trial", _KVM_SCALE)
     try:

@@ -86,7 +86,14 @@ class _Draw:
                 return None
             return {"from": source, "to": target}
         over = self._any("regular") if self.random.random() < 0.4 else self._free(_NAMES)
-        return {"from": source, "to": over} if over and over != source else None
+        if not over or self._same(source, over):  # mv(1) of coreutils calls that an error
+            return None
+        return {"from": source, "to": over}
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two paths are of one object; a path that is not there is of none."""
+        known = self.model.paths
+        return other in known and self.model.number(one) == self.model.number(other)
 
     def _link(self, mark: str) -> dict[str, Any] | None:
         source, target = self._any("regular"), self._free(_NAMES)

@@ -95,7 +95,7 @@ def own(expect: dict[str, object] | None = None, **states: int) -> Campaign:
 def passing(campaign: Campaign, but: dict[tuple[CrashModel, Oracle], Verdict]) -> list[Count]:
     counts: list[Count] = []
     for model in campaign.models:
-        for oracle in (*CAMPAIGN_ORACLES, Oracle.BARRIER):
+        for oracle in (*CAMPAIGN_ORACLES, *campaign.run_oracles):
             counts.append(("c", model, oracle, but.get((model, oracle), Verdict.PASS), 3))
     return counts
 

@@ -17,7 +17,7 @@ from harness.oracles.acknowledged import Strictness
 from harness.oracles.selfcheck import debugfs, differing_blocks, with_transaction
 from harness.workloads.agent.marks import Span
 from harness.workloads.agent.oplist import Op, OpRef, single
-from harness.workloads.journal import OpTimes
+from harness.workloads.journal import Ending, OpTimes, Outcome
 from harness.workloads.scenario import Disk, Step
 from tests.pure.write_logs import Item, flush, write_log
 from tests.tools.images import SIZE
@@ -82,7 +82,9 @@ def case(folder: Path, base: Path, items: Sequence[Item], *, synced: bool = True
     returned = flushes[-1] + 1 if flushes else len(items)
     times = (OpTimes(0, 0, 0), OpTimes(1, 0, returned if synced else None))
     work = StepsWork((), STEPS, times)
-    made = Case("made-1", "made", 1, base, log, work, 0, Strictness.EXT3, True, {"hurdle": "0"})
+    outcome = Outcome(Ending.ALL, 1)
+    versions = {"hurdle": "0"}
+    made = Case("made-1", "made", 1, base, log, work, 0, Strictness.EXT3, True, versions, outcome)
     made.save()
     return made
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from rich.console import Console
 from harness.campaign import selfcheck as campaign_selfcheck
 from harness.campaign.case import Case, load_case
 from harness.campaign.examine import Examiner, FileBlocks
-from harness.campaign.judge import judge_log
+from harness.campaign.judge import judge_run
 from harness.campaign.judge_again import judge_again
 from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lab import Content, Lab, Source
@@ -32,6 +33,7 @@ from harness.campaign.summary import summarise
 from harness.campaign.workers import local_workers
 from harness.crash import writelog
 from harness.crash.blocks import BLOCK
+from harness.crash.phases import Phase, PhaseReader
 from harness.crash.plan import Cut, parse
 from harness.crash.recorded import through_page_cache
 from harness.crash.writelog import WriteLog
@@ -45,6 +47,7 @@ from harness.oracles.selfcheck import debugfs
 from harness.report.campaign import junit_xml, page
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel, FindingClass, Judgement, Oracle, Verdict
+from harness.workloads.journal import Ending, Outcome
 from tests.pure.write_logs import Item, discard, flush, write_log
 from tests.tools.cases import (
     before_and_after,
@@ -222,7 +225,7 @@ def test_a_journal_that_does_not_flush_fails_where_writes_overtake_each_other(
     bad = fails(found, Oracle.STRUCTURE)
     assert any(name.startswith("subset") for name in bad)
     with Store(folder / "out" / "results.sqlite") as store:
-        (barrier,) = store.log_verdicts(made.name)
+        barrier, *_ = store.log_verdicts(made.name)
     assert barrier.verdict is Verdict.FAIL
 
 
@@ -235,8 +238,8 @@ def test_a_log_reader_that_drops_flushes_is_noticed(
     wanted = campaign(recovery=0)
     (folder / "out").mkdir()
     with Store(folder / "out" / "results.sqlite") as store:
-        judge_log(made, store)
-        (barrier,) = store.log_verdicts(made.name)
+        judge_run(made, store)
+        barrier, *_ = store.log_verdicts(made.name)
     assert barrier.verdict is Verdict.FAIL
     with Lab(Source(good.folder), folder) as lab:
         cuts = [cut for cut in made.plan(wanted).cuts() if cut.model is CrashModel.SUBSET]
@@ -391,3 +394,23 @@ def test_a_saved_state_is_the_one_that_its_name_says(good: Case, folder: Path) -
         row = lab.row(cut)
         again = lab.examine(Content(row.number, (cut,)))
     assert again.rows[0] == row
+
+
+def test_the_phases_of_a_commit_are_seen_in_its_log(good: Case) -> None:
+    journal = good.journal_map
+    assert journal is not None
+    reader = PhaseReader(good.log_path, journal)
+    seen = [phase for entry in good.log.entries if (phase := reader.take((entry,)))]
+    assert seen == [Phase.LOG, Phase.FLUSHED, Phase.COMMIT, Phase.SAFE, Phase.CHECKPOINT]
+
+
+def test_a_run_that_hung_or_was_lied_to_fails_as_a_whole(good: Case, tmp_path: Path) -> None:
+    lied = Outcome(Ending.ALL, 1, "", "flush", 3, lasting=True)
+    for outcome, oracle in ((Outcome(Ending.HANG, 1), Oracle.LIVENESS), (lied, Oracle.ERROR)):
+        made = replace(good, outcome=outcome)
+        made.save()
+        assert load_case(made.folder).outcome == outcome
+        with Store(tmp_path / f"{oracle}.sqlite") as store:
+            judge_run(made, store)
+            said = {each.oracle: each.verdict for each in store.log_verdicts(made.name)}
+        assert said[oracle] is Verdict.FAIL

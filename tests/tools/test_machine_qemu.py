@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -18,6 +19,7 @@ from harness.deadline import Deadline
 from harness.errors import GuestError, InfraError
 from harness.machine.accel import TCG, choose_accel
 from harness.machine.conditions import Condition, ConditionError
+from harness.machine.faults import DiskFault, blkdebug, failed, heal, inject
 from harness.machine.qemu import Ending, Machine
 from harness.machine.spec import DiskSpec
 from harness.rundir import RunDir
@@ -308,3 +310,40 @@ def test_each_machine_has_a_blank_disk_of_its_own(rundir: RunDir, tmp_path: Path
         assert disk.path.stat().st_size == 1 << 20
         assert machine.disk("crash") is None
         assert machine.qmp.blockstats("transfer").writes == 0
+
+
+def test_a_disk_fails_as_told_and_is_healed(rundir: RunDir, tmp_path: Path) -> None:
+    disk = replace(raw_disk(tmp_path / "disk.raw"), log=tmp_path / "w.log", fallible=True)
+    (tmp_path / "w.log").touch()
+    with Machine(tiny_spec(kernel(tmp_path), disk), rundir, TCG) as machine:
+        for fault in (DiskFault("write"), DiskFault("flush", "ENOSPC", after=3, count=2)):
+            inject(machine.qmp, disk.name, fault)
+            assert failed(machine.qmp, disk.name).all == 0  # nothing was asked of it
+            heal(machine.qmp, disk.name)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (DiskFault("write", "EIO"), "EEEEE"),
+        (DiskFault("write", "ENOSPC", after=2), "..NNN"),
+        (DiskFault("write", "EIO", after=1, count=2), ".EE.."),
+        (DiskFault("read", "EIO"), "....."),
+    ],
+)
+def test_blkdebug_takes_the_rules_as_they_are_meant(
+    tmp_path: Path, fault: DiskFault, said: str
+) -> None:
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(1 << 20)
+    node = {k: v for k, v in blkdebug(fault, "x").items() if k != "node-name"}
+    node["image"] = {"driver": "file", "filename": str(disk)}
+    image = "json:" + json.dumps({"driver": "raw", "file": node})
+    writes = [word for n in range(5) for word in ("-c", f"write {n * 4096} 4096")]
+    done = subprocess.run(["qemu-io", *writes, image], capture_output=True, text=True, timeout=60)
+    words = {"wrote": ".", "Input/output": "E", "No space": "N"}
+    lines = (done.stdout + done.stderr).splitlines()
+    found = [mark for line in lines for word, mark in words.items() if word in line]
+    assert "".join(sorted(found)) == "".join(sorted(said))
+    assert [mark for mark in found if mark != "."] == [mark for mark in said if mark != "."]
