@@ -35,10 +35,8 @@ class DiskSpec:
     existing file.  With `snapshot` writes go to a temporary overlay that ends with QEMU.  With
     `blank` (bytes) each machine makes its own empty file, and `path` is only a name.  `slot` is a
     fixed place on the bus.  `sector` is the physical sector (bytes) that the guest is told of; it
-    may write 512 bytes in any case.
-
-    With `fallible`, which needs `log`, the disk can be told to fail
-    requests (harness/machine/faults.py), and the guest is told of errors.
+    may write 512 bytes in any case.  With `fallible`, which needs `log`, the disk can be told to
+    fail requests (harness/machine/faults.py), and the guest is told of errors.
     """
 
     name: str
