@@ -32,7 +32,7 @@
 struct jblock *
 jblock_find (struct journal *j, uint64_t nr)
 {
-  return jindex_find (&j->index, nr);
+  return jtable_find (&j->index, nr);
 }
 
 static inline unsigned
@@ -70,7 +70,7 @@ jblock_put (struct journal *j, struct jblock *b)
   if (b->running || b->committing || b->home || b->writing)
     return;
   JOURNAL_INVARIANT (!b->frozen && !b->img && !b->done, "block-empty");
-  jindex_remove (&j->index, b->nr);
+  jtable_remove (&j->index, b->nr);
   jpool_put (&j->blocks, b);
 }
 
@@ -95,7 +95,7 @@ new_block (struct journal *j, uint64_t nr)
   jlist_init (&b->ckpt);
   jlist_init (&b->copy);
   t0 = j->set.stats ? jcycles () : 0;
-  int err = jindex_add (&j->index, nr, b);
+  int err = jtable_add (&j->index, nr, b);
   if (j->set.stats)
     j->stats.hash_add += jcycles () - t0;
   if (err)
@@ -236,14 +236,16 @@ copy_shadow (struct journal *j, struct jblock *b, void **spare)
 
 /* The quiescent copy: every block that changed since the last one, while no
    handle is open and none may start.  With the lock held, which is dropped
-   on the way.  The list has only blocks to copy: nothing is searched.  */
-int
+   on the way.  The list has only blocks to copy: nothing is searched.  A
+   block that cannot be copied stays stale: the freeze tries again, or gives
+   up.  */
+void
 jblock_quiesce (struct journal *j, struct jtxn *t)
 {
   int err = 0;
 
   if (j->err || jlist_empty (&t->copies))
-    return 0;
+    return;
   JOURNAL_INVARIANT (t->updates == 0 && !t->copying, "I3-quiesce");
   t->copying = true;
   while (!err && !jlist_empty (&t->copies))
@@ -262,7 +264,6 @@ jblock_quiesce (struct journal *j, struct jtxn *t)
     }
   t->copying = false;
   jwake (j, j->gate);
-  return err;
 }
 
 /* B changed.  */

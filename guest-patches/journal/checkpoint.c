@@ -179,7 +179,7 @@ move_tail (struct journal *j)
     {
       j->free += room;
       j->stats.tail_updates++;
-      JOURNAL_INVARIANT (j->free <= j->end - j->first, "I5-free");
+      JOURNAL_INVARIANT (j->free <= j->size, "I5-free");
     }
   while (!jlist_empty (&gone))
     {
@@ -234,10 +234,8 @@ checkpoint_once (struct journal *j, uint32_t want)
 int
 jcheckpoint_run (struct journal *j, uint32_t want)
 {
-  uint32_t most = j->end - j->first;
-
-  if (want > most)
-    want = most;
+  if (want > j->size)
+    want = j->size;
   while (!j->err && j->free < want)
     {
       if (j->checkpointing)

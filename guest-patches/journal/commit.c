@@ -84,7 +84,7 @@ freeze (struct journal *j, struct jtxn *t)
 	jblock_put (j, b);
     }
   j->stats.freeze += jcycles () - t0;
-  ns = j->ops->now (j->ctx) - ns;
+  ns = jelapsed (j, ns);
   if (ns > j->stats.freeze_max_ns)
     j->stats.freeze_max_ns = ns;
   j->stats.frozen_blocks += t->nblocks;
@@ -124,15 +124,31 @@ settle (struct journal *j, struct jtxn *t, struct jblock *b)
   jblock_put (j, b);
 }
 
-/* Steps 4 to 7, without the lock.  */
+/* Whoever asks for T will be told that file data of it could not be written,
+   however late: keep a place for that.  */
 static int
-write_out (struct journal *j, struct jtxn *t, bool empty)
+keep_data_error (struct journal *j, struct jtxn *t)
 {
-  int err;
-
-  t->data_err = jordered_write (j, t);
-  if (t->data_err && j->set.data_abort)
+  if (!t->data_err)
+    return 0;
+  if (j->set.data_abort)
     return t->data_err;
+  jlock (j);
+  int err = jindex_reserve (&j->failures, 1);
+  junlock (j);
+  return err;
+}
+
+/* Steps 4 to 7, without the lock.  *WHAT says what failed.  */
+static int
+write_out (struct journal *j, struct jtxn *t, bool empty, const char **what)
+{
+  t->data_err = jordered_write (j, t);
+  *what = "file data could not be written";
+  int err = keep_data_error (j, t);
+  if (err)
+    return err;
+  *what = "the log could not be written";
   if (empty)
     /* Nothing for the log; who waits still wants the data durable.  */
     return t->wanted ? j->ops->flush (j->ctx) : 0;
@@ -166,6 +182,7 @@ static void
 commit (struct journal *j)
 {
   struct jtxn *t = j->running;
+  const char *what;
 
   gather (j, t);
   t->state = JTXN_LOCKED;
@@ -203,12 +220,10 @@ commit (struct journal *j)
 
   junlock (j);
   uint64_t start = j->ops->now (j->ctx);
-  err = write_out (j, t, empty);
-  j->commit_ns = j->ops->now (j->ctx) - start;
+  err = write_out (j, t, empty, &what);
+  j->commit_ns = jelapsed (j, start);
   if (err)
-    journal_abort (j, err, t->data_err && j->set.data_abort
-		   ? "file data could not be written"
-		   : "the log could not be written");
+    journal_abort (j, err, what);
   jlock (j);
   if (j->err)
     return;			/* T stays, to be read from, until close.  */
@@ -226,12 +241,10 @@ commit (struct journal *j)
     j->stats.commits++;
   j->expected = t->waiters + (j->running ? j->running->waiters : 0);
   journal_tid_t tid = t->tid;
+  /* Numbers of transactions come again, in the end.  */
+  jindex_remove (&j->failures, tid);
   if (t->data_err)
-    {
-      uint32_t n = j->nfailures++ % JFAILURES;
-      j->failures[n].tid = tid;
-      j->failures[n].err = t->data_err;
-    }
+    jindex_add (&j->failures, tid, (void *) (intptr_t) t->data_err);
   if (empty)
     jtxn_free (j, t);
   else
@@ -298,12 +311,7 @@ pending (const struct journal *j, journal_tid_t tid)
 static int
 data_error (const struct journal *j, journal_tid_t tid)
 {
-  uint32_t n = j->nfailures < JFAILURES ? j->nfailures : JFAILURES;
-
-  for (uint32_t i = 0; i < n; i++)
-    if (j->failures[i].tid == tid)
-      return j->failures[i].err;
-  return 0;
+  return (int) (intptr_t) jindex_find (&j->failures, tid);
 }
 
 /* Return when TID is on disk, or the error that keeps it from it.  With the

@@ -50,15 +50,14 @@ static void *
 checkpoint_daemon (void *arg)
 {
   struct journal *j = arg;
-  uint32_t size = j->end - j->first;
 
   jlock (j);
   while (!j->stopping)
     {
       uint32_t want = j->space_wanted;
       j->space_wanted = 0;
-      if (want < size / 2)
-	want = size / 2;
+      if (want < j->size / 2)
+	want = j->size / 2;
       if (!j->err && j->free < want && !jlist_empty (&j->done))
 	jcheckpoint_run (j, want);
       else
@@ -190,13 +189,14 @@ mark_empty (struct journal *j)
 int
 journal_quiesce (struct journal *j)
 {
-  int err = journal_sync (j);
+  /* File data that was lost is reported, and keeps nobody from going.  */
+  int lost = journal_sync (j);
+  int err = journal_checkpoint (j, UINT32_MAX);
   if (!err)
-    err = journal_checkpoint (j, UINT32_MAX);
-  if (err)
-    return err;
-  err = mark_empty (j);
-  if (err && err != EBUSY)
-    journal_abort (j, err, "the log could not be marked empty");
-  return err;
+    {
+      err = mark_empty (j);
+      if (err && err != EBUSY)
+	journal_abort (j, err, "the log could not be marked empty");
+    }
+  return lost ? lost : err;
 }

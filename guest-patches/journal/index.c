@@ -6,31 +6,22 @@
 
 #include "jpriv.h"
 
-/* Two tables behind one interface, chosen when the journal is opened.
+/* Open addressing by Robin Hood's rule: an entry that is far from its place
+   takes the slot of one that is nearer to its own, so that all probes are
+   short.  A removal moves the rest of the run back, so there are no
+   tombstones and the cost never depends on the past.  A table starts with 32
+   slots and doubles when it is three quarters full; a find in an empty one
+   touches no memory.
 
-   robinhood  Open addressing.  An entry that is far from its place takes
-	      the slot of one that is nearer to its own, so that all probes
-	      are short; a removal moves the rest of the run back, so there
-	      are no tombstones and the cost never depends on the past.
-
-   ihash      The cost of libihash, for the thread's first version: a mixed
-	      32-bit hash, linear probing, tombstones, a full table counts
-	      them, at most three quarters full.  It is a stand-in: on Hurd
-	      the build may put the real one behind the same calls.
-
-   Both double when they fill up and start with 32 slots; a find in an empty
-   table touches no memory.  */
+   The table of all blocks may be another, see jtable_init.  */
 
 #define JINDEX_MIN 32
-#define TOMBSTONE ((void *) -1)
 
 void
-jindex_init (struct jindex *x, struct journal_mem *mem,
-	     enum journal_index_kind kind)
+jindex_init (struct jindex *x, struct journal_mem *mem)
 {
   memset (x, 0, sizeof *x);
   x->mem = mem;
-  x->kind = kind;
 }
 
 void
@@ -39,21 +30,13 @@ jindex_destroy (struct jindex *x)
   if (x->slots)
     jmem_free (x->mem, x->slots, x->size * sizeof *x->slots);
   x->slots = NULL;
-  x->size = x->items = x->used = 0;
+  x->size = x->items = 0;
 }
 
 static inline size_t
 place (const struct jindex *x, uint64_t key)
 {
-  if (x->kind == JOURNAL_INDEX_ROBINHOOD)
-    return (size_t) (key * 0x9E3779B97F4A7C15u >> x->shift);
-  uint32_t h = (uint32_t) key ^ (uint32_t) (key >> 32);
-  h ^= h >> 16;
-  h *= 0x85EBCA6Bu;
-  h ^= h >> 13;
-  h *= 0xC2B2AE35u;
-  h ^= h >> 16;
-  return h & (x->size - 1);
+  return (size_t) (key * 0x9E3779B97F4A7C15u >> x->shift);
 }
 
 /* How far slot I is from the place of the key in it.  */
@@ -61,12 +44,6 @@ static inline size_t
 distance (const struct jindex *x, size_t i)
 {
   return (i - place (x, x->slots[i].key)) & (x->size - 1);
-}
-
-static inline bool
-live (const void *value)
-{
-  return value != NULL && value != TOMBSTONE;
 }
 
 /* The slot of KEY, or x->size.  */
@@ -81,9 +58,9 @@ lookup (const struct jindex *x, uint64_t key)
       const struct jslot *s = &x->slots[i];
       if (s->value == NULL)
 	break;
-      if (s->key == key && live (s->value))
+      if (s->key == key)
 	return i;
-      if (x->kind == JOURNAL_INDEX_ROBINHOOD && distance (x, i) < d)
+      if (distance (x, i) < d)
 	break;
     }
   return x->size;
@@ -104,15 +81,13 @@ insert (struct jindex *x, struct jslot new)
   for (size_t d = 0;; d++, i = (i + 1) & (x->size - 1))
     {
       struct jslot *s = &x->slots[i];
-      if (!live (s->value))
+      if (s->value == NULL)
 	{
-	  if (s->value == NULL)
-	    x->used++;
 	  *s = new;
 	  x->items++;
 	  return;
 	}
-      if (x->kind == JOURNAL_INDEX_ROBINHOOD && distance (x, i) < d)
+      if (distance (x, i) < d)
 	{
 	  struct jslot tmp = *s;
 	  d = distance (x, i);
@@ -122,44 +97,48 @@ insert (struct jindex *x, struct jslot new)
     }
 }
 
-static int
-grow (struct jindex *x)
+static bool
+full (size_t size, size_t items)
 {
-  /* A table full of tombstones is only cleaned, not doubled.  */
-  size_t size = x->size == 0 ? JINDEX_MIN
-    : x->items * 2 > x->size ? x->size * 2 : x->size;
-  struct jslot *old = x->slots;
-  size_t old_size = x->size;
-  struct jslot *slots = jmem_alloc (x->mem, size * sizeof *slots);
+  return items > size - size / 4;
+}
 
+/* Have room for N more, so that adding them does not fail.  */
+int
+jindex_reserve (struct jindex *x, size_t n)
+{
+  struct jindex old = *x;
+  size_t size = x->size ? x->size : JINDEX_MIN;
+
+  if (x->size && !full (x->size, x->items + n))
+    return 0;
+  while (full (size, x->items + n))
+    size *= 2;
+  struct jslot *slots = jmem_alloc (x->mem, size * sizeof *slots);
   if (!slots)
     return ENOMEM;
   memset (slots, 0, size * sizeof *slots);
   x->slots = slots;
   x->size = size;
   x->shift = (unsigned) (64 - __builtin_ctzll (size));
-  x->items = x->used = 0;
-  for (size_t i = 0; i < old_size; i++)
-    if (live (old[i].value))
-      insert (x, old[i]);
-  if (old)
-    jmem_free (x->mem, old, old_size * sizeof *old);
+  x->items = 0;
+  for (size_t i = 0; i < old.size; i++)
+    if (old.slots[i].value)
+      insert (x, old.slots[i]);
+  if (old.slots)
+    jmem_free (x->mem, old.slots, old.size * sizeof *slots);
   return 0;
 }
 
 int
 jindex_add (struct jindex *x, uint64_t key, void *value)
 {
-  JOURNAL_INVARIANT (live (value), "index-value");
+  JOURNAL_INVARIANT (value, "index-value");
   JOURNAL_INVARIANT (lookup (x, key) == x->size, "index-unique");
-  if (x->used >= x->size - x->size / 4)
-    {
-      int err = grow (x);
-      if (err)
-	return err;
-    }
-  insert (x, (struct jslot) { key, value });
-  return 0;
+  int err = jindex_reserve (x, 1);
+  if (!err)
+    insert (x, (struct jslot) { key, value });
+  return err;
 }
 
 void *
@@ -171,11 +150,6 @@ jindex_remove (struct jindex *x, uint64_t key)
 
   void *value = x->slots[i].value;
   x->items--;
-  if (x->kind == JOURNAL_INDEX_IHASH)
-    {
-      x->slots[i].value = TOMBSTONE;
-      return value;
-    }
   for (;;)
     {
       size_t next = (i + 1) & (x->size - 1);
@@ -185,7 +159,6 @@ jindex_remove (struct jindex *x, uint64_t key)
       i = next;
     }
   x->slots[i].value = NULL;
-  x->used--;
   return value;
 }
 
@@ -195,7 +168,7 @@ jindex_next (const struct jindex *x, size_t *pos, uint64_t *key)
   while (*pos < x->size)
     {
       const struct jslot *s = &x->slots[(*pos)++];
-      if (live (s->value))
+      if (s->value)
 	{
 	  if (key)
 	    *key = s->key;
@@ -203,4 +176,60 @@ jindex_next (const struct jindex *x, size_t *pos, uint64_t *key)
 	}
     }
   return NULL;
+}
+
+/* The table of all blocks: ours, or with index=ihash one that the
+   surroundings bring, as the thread's first version had it.  */
+
+int
+jtable_init (struct jtable *x, struct journal_mem *mem, uint64_t keys,
+	     enum journal_index_kind kind)
+{
+  x->ops = NULL;
+  jindex_init (&x->own, mem);
+  if (kind == JOURNAL_INDEX_ROBINHOOD)
+    return 0;
+  if (!mem->ops->ihash)
+    return ENOTSUP;
+  int err = mem->ops->ihash->make (keys, &x->table);
+  if (!err)
+    x->ops = mem->ops->ihash;
+  return err;
+}
+
+void
+jtable_destroy (struct jtable *x)
+{
+  if (x->ops)
+    x->ops->destroy (x->table);
+  jindex_destroy (&x->own);
+}
+
+int
+jtable_add (struct jtable *x, uint64_t key, void *value)
+{
+  return x->ops ? x->ops->add (x->table, key, value)
+    : jindex_add (&x->own, key, value);
+}
+
+void
+jtable_remove (struct jtable *x, uint64_t key)
+{
+  if (x->ops)
+    x->ops->remove (x->table, key);
+  else
+    jindex_remove (&x->own, key);
+}
+
+void
+jtable_each (struct jtable *x, void (*fn) (void *value, void *arg), void *arg)
+{
+  size_t pos = 0;
+  void *value;
+
+  if (x->ops)
+    x->ops->each (x->table, fn, arg);
+  else
+    while ((value = jindex_next (&x->own, &pos, NULL)) != NULL)
+      fn (value, arg);
 }

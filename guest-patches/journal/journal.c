@@ -48,19 +48,22 @@ free_locks (struct journal *j)
 }
 
 static void
+free_block (void *block, void *journal)
+{
+  struct jblock *b = block;
+  struct journal *j = journal;
+  void *copies[] = { b->img, b->shadow, b->frozen, b->home };
+
+  for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
+    jpool_put (&j->images, copies[i]);
+  jpool_put (&j->blocks, b);
+}
+
+static void
 destroy (struct journal *j)
 {
-  struct jblock *b;
-  size_t pos = 0;
-
   /* After an abort blocks and transactions are still there.  */
-  while ((b = jindex_next (&j->index, &pos, NULL)) != NULL)
-    {
-      void *copies[] = { b->img, b->shadow, b->frozen, b->home };
-      for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
-	jpool_put (&j->images, copies[i]);
-      jpool_put (&j->blocks, b);
-    }
+  jtable_each (&j->index, free_block, j);
   if (j->running)
     jtxn_free (j, j->running);
   if (j->committing)
@@ -71,7 +74,8 @@ destroy (struct journal *j)
       jlist_remove (&t->link);
       jtxn_free (j, t);
     }
-  jindex_destroy (&j->index);
+  jtable_destroy (&j->index);
+  jindex_destroy (&j->failures);
   jpool_put (&j->images, j->spare);
   jpool_put (&j->images, j->copy_spare);
   for (unsigned i = 0; i < JDESC_BUFS; i++)
@@ -167,8 +171,16 @@ set_limits (struct journal *j)
 
   j->first = j->head = j->sb.first;
   j->end = j->sb.maxlen;
-  j->free = j->end - j->first;
-  j->max_txn = j->free / 4;
+  /* What is in use of the log is in memory as well, so this bounds both.  No
+     less than in the smallest log.  */
+  uint64_t most = ((uint64_t) j->set.memory_mb << 20) / j->block_size;
+  if (most < JFMT_MIN_LOG_BLOCKS)
+    most = JFMT_MIN_LOG_BLOCKS;
+  j->size = j->end - j->first;
+  if (j->size > most)
+    j->size = (uint32_t) most;
+  j->free = j->size;
+  j->max_txn = j->size / 4;
   /* What is kept back for workers is a part of every transaction.  */
   if (j->set.worker_credits > j->max_txn / 8)
     j->set.worker_credits = j->max_txn / 8;
@@ -180,7 +192,9 @@ set_limits (struct journal *j)
 static int
 open_log (struct journal *j, const struct journal_params *p)
 {
-  int err = make_buffers (j, p);
+  int err = jtable_init (&j->index, &j->mem, p->fs_blocks, j->set.index);
+  if (!err)
+    err = make_buffers (j, p);
   if (!err)
     err = read_log_sb (j, p);
   if (err)
@@ -215,8 +229,8 @@ journal_open (const struct journal_params *p, struct journal **journal)
   j->block_size = bs;
   j->fs_blocks = p->fs_blocks;
   jlist_init (&j->done);
+  jindex_init (&j->failures, &j->mem);
   j->next_tid = 1;
-  jindex_init (&j->index, &j->mem, j->set.index);
   jpool_init (&j->blocks, &j->mem, j->set.alloc, sizeof (struct jblock), 64);
   jpool_init (&j->images, &j->mem, j->set.alloc, bs, 16);
   int err = open_log (j, p);
@@ -242,7 +256,7 @@ void
 journal_get_limits (struct journal *j, struct journal_limits *limits)
 {
   jlock (j);
-  limits->log_blocks = j->end - j->first;
+  limits->log_blocks = j->size;
   limits->max_transaction = j->max_txn;
   limits->max_handle = j->max_handle;
   limits->free = j->free;

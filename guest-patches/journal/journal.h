@@ -51,6 +51,20 @@ struct journal_extent
   uint32_t count;
 };
 
+/* A table from block numbers to pointers (not null, not -1), for
+   index=ihash.  Calls come one at a time.  */
+struct journal_table_ops
+{
+  /* All keys are less than KEYS.  */
+  int (*make) (uint64_t keys, void **table);
+  void (*destroy) (void *table);
+  void *(*find) (void *table, uint64_t key);
+  /* The key is not there.  */
+  int (*add) (void *table, uint64_t key, void *value);
+  void (*remove) (void *table, uint64_t key);
+  void (*each) (void *table, void (*fn) (void *value, void *arg), void *arg);
+};
+
 /* What the engine asks of its surroundings.  CTX is the caller's.  None of
    these functions is called with the lock held that journal_writeback and
    journal_read take, except those from now to cond_broadcast.  */
@@ -102,6 +116,9 @@ struct journal_ops
   int (*thread_start) (void *ctx, void *(*fn) (void *), void *arg,
 		       void **thread);
   void (*thread_join) (void *ctx, void *thread);
+
+  /* For index=ihash; may be null, and then the setting is ENOTSUP.  */
+  const struct journal_table_ops *ihash;
 };
 
 enum journal_index_kind { JOURNAL_INDEX_ROBINHOOD, JOURNAL_INDEX_IHASH };
@@ -132,6 +149,7 @@ struct journal_settings
   bool daemons;			/* Commit and checkpoint in own threads.  */
   unsigned commit_interval_ms;	/* Age at which a daemon commits.  */
   unsigned worker_credits;	/* Kept back in each transaction.  */
+  unsigned memory_mb;		/* Blocks held in memory, at most.  */
 };
 
 /* Fill *SETTINGS from "hurdle" (the default), "v2" ... "v5".  EINVAL if
@@ -185,7 +203,8 @@ int journal_open (const struct journal_params *params,
 
 /* Commit, write everything home, mark the log empty.  The journal can be
    used on.  EBUSY if a handle is open or came in meanwhile: all that was
-   before is home, and the log stays in use.  */
+   before is home, and the log stays in use.  An error of file data in the
+   last transaction is returned when all is done.  */
 int journal_quiesce (struct journal *j);
 
 /* Quiesce unless aborted, and free everything.  */
@@ -296,7 +315,7 @@ int journal_error (struct journal *j);
 
 struct journal_limits
 {
-  uint32_t log_blocks;		/* Usable blocks of the log.  */
+  uint32_t log_blocks;		/* Usable at one time.  */
   uint32_t max_transaction;	/* Blocks of log in one transaction.  */
   uint32_t max_handle;		/* Credits of one handle.  */
   uint32_t free;		/* Free now.  */
@@ -310,7 +329,7 @@ struct journal_stats
   uint64_t dirty_calls, function, lock_wait, alloc, memcpy_cycles, hash_add,
     hash_find;
   uint64_t freeze, freeze_max_ns, frozen_blocks, copies;
-  uint64_t commits, empty_commits, log_blocks, log_writes, flushes;
+  uint64_t commits, empty_commits, log_blocks, log_writes;
   uint64_t checkpoints, home_blocks, tail_updates;
   uint64_t revokes, revokes_cancelled, escapes;
   uint64_t writebacks_held, writebacks_unknown, reads_served;

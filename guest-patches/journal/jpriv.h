@@ -84,22 +84,42 @@ struct jslot
 struct jindex
 {
   struct journal_mem *mem;
-  enum journal_index_kind kind;
   struct jslot *slots;
   size_t size;			/* A power of two, or 0.  */
   size_t items;
-  size_t used;			/* Items and tombstones.  */
   unsigned shift;
 };
 
-void jindex_init (struct jindex *x, struct journal_mem *mem,
-		  enum journal_index_kind kind);
+void jindex_init (struct jindex *x, struct journal_mem *mem);
 void jindex_destroy (struct jindex *x);
 void *jindex_find (const struct jindex *x, uint64_t key);
+int jindex_reserve (struct jindex *x, size_t n);
 int jindex_add (struct jindex *x, uint64_t key, void *value);
 void *jindex_remove (struct jindex *x, uint64_t key);
 /* Step through: start with *POS 0; null at the end.  */
 void *jindex_next (const struct jindex *x, size_t *pos, uint64_t *key);
+
+/* The same for the table of all blocks, which may be another.  */
+struct jtable
+{
+  const struct journal_table_ops *ops;	/* Null: OWN.  */
+  void *table;
+  struct jindex own;
+};
+
+int jtable_init (struct jtable *x, struct journal_mem *mem, uint64_t keys,
+		 enum journal_index_kind kind);
+void jtable_destroy (struct jtable *x);
+int jtable_add (struct jtable *x, uint64_t key, void *value);
+void jtable_remove (struct jtable *x, uint64_t key);
+void jtable_each (struct jtable *x, void (*fn) (void *value, void *arg),
+		  void *arg);
+
+static inline void *
+jtable_find (const struct jtable *x, uint64_t key)
+{
+  return x->ops ? x->ops->find (x->table, key) : jindex_find (&x->own, key);
+}
 
 /* Memory, counted.  */
 struct journal_mem
@@ -217,7 +237,6 @@ struct journal_handle
 #define JFRONT_SLOTS 1024
 #define JDESC_BUFS 4
 #define JIOV_MAX 512
-#define JFAILURES 64
 
 struct journal
 {
@@ -238,19 +257,14 @@ struct journal
   void *copy_lock;		/* Before LOCK.  Eager copies, SPARE.  */
   void *sb_lock;		/* Before LOCK.  The log's superblock.  */
 
-  struct jindex index;
+  struct jtable index;
   struct jpool blocks, images;
   _Atomic (struct jblock *) front[JFRONT_SLOTS];
 
   struct jtxn *running, *committing;
   struct jlink done;		/* jtxn.link, oldest first.  */
   journal_tid_t next_tid, committed;
-  struct
-  {
-    journal_tid_t tid;
-    int err;
-  } failures[JFAILURES];	/* Of ordered writes, the last ones.  */
-  uint32_t nfailures;
+  struct jindex failures;	/* Of ordered writes: tid -> errno.  */
   bool leading;			/* A thread commits.  */
   bool checkpointing;		/* A thread checkpoints.  */
   unsigned expected;		/* Threads that will want the next commit. */
@@ -258,8 +272,9 @@ struct journal
   uint32_t space_wanted;	/* Free blocks asked of the daemon.  */
   _Atomic int err;		/* Set once by an abort.  */
 
-  /* The log is a ring of blocks from FIRST up to, not including, END.  */
-  uint32_t first, end, head, free, max_txn, max_handle;
+  /* The log is a ring of blocks from FIRST up to, not including, END.  SIZE
+     of them may be in use at one time.  */
+  uint32_t first, end, size, head, free, max_txn, max_handle;
   uint32_t next_seq;
   uint64_t last_commit_ns;	/* The time in the last commit block.  */
   uint64_t commit_ns;		/* What the last commit took to write.  */
@@ -297,6 +312,14 @@ static inline void
 jwake (struct journal *j, void *cond)
 {
   j->ops->cond_broadcast (j->ctx, cond);
+}
+
+/* Nanoseconds since START; 0 if the clock went back.  */
+static inline uint64_t
+jelapsed (struct journal *j, uint64_t start)
+{
+  uint64_t now = j->ops->now (j->ctx);
+  return now > start ? now - start : 0;
 }
 
 /* Cycles, for the counters of the mail thread.  */
@@ -340,7 +363,7 @@ struct journal_handle *jhandle_begin (struct journal *j);
 struct jblock *jblock_find (struct journal *j, uint64_t nr);
 void jblock_put (struct journal *j, struct jblock *b);
 void jblock_leave_running (struct journal *j, struct jblock *b);
-int jblock_quiesce (struct journal *j, struct jtxn *t);
+void jblock_quiesce (struct journal *j, struct jtxn *t);
 
 /* revoke.c: with the lock held.  */
 void jrevoke_cancel (struct journal *j, struct jtxn *t, uint64_t nr);

@@ -389,7 +389,7 @@ recover (const struct journal_params *p, struct journal_recovery *result,
     return EINVAL;
   r.mem.ops = p->ops;
   r.mem.ctx = p->ctx;
-  jindex_init (&r.revokes, &r.mem, JOURNAL_INDEX_ROBINHOOD);
+  jindex_init (&r.revokes, &r.mem);
   jpool_init (&r.records, &r.mem, JOURNAL_ALLOC_SLAB,
 	      sizeof (struct revoke_record), 256);
   r.sb_buf = jmem_alloc (&r.mem, bs);

@@ -93,51 +93,34 @@ jrevoke_cancel (struct journal *j, struct jtxn *t, uint64_t nr)
     }
 }
 
-/* Is NR revoked by this free?  The caller knows which blocks are metadata;
-   a block that the journal holds a copy of is, whatever the caller says.  */
+/* Does this free add a revoke of NR?  The caller knows which blocks are
+   metadata; a block that the journal holds a copy of is, whatever the caller
+   says.  */
 static bool
-revokes (struct journal *j, uint64_t nr, bool metadata)
+to_revoke (struct journal *j, struct jtxn *t, uint64_t nr, bool metadata)
 {
-  return j->set.revoke && (metadata || jblock_find (j, nr));
+  return j->set.revoke && (metadata || jblock_find (j, nr))
+    && !jindex_find (&t->revokes, nr);
 }
 
-/* What may fail, for all blocks, so that a failure can be taken back.  */
+/* What may fail, for all blocks, before anything changes.  */
 static int
 free_prepare (struct journal_handle *h, uint64_t block, uint32_t count,
 	      bool metadata)
 {
   struct journal *j = h->j;
   struct jtxn *t = h->txn;
-  uint32_t i;
+  uint32_t new = 0;
   int err = 0;
 
-  for (i = 0; i < count && !err; i++)
+  for (uint32_t i = 0; i < count && !err; i++)
     {
       err = busy_prepare (j, t, block + i);
-      if (err || !revokes (j, block + i, metadata)
-	  || jindex_find (&t->revokes, block + i))
-	continue;
-      if (h->revokes == 0)
-	err = ENOSPC;
-      else
-	err = jindex_add (&t->revokes, block + i, t);
-      if (err)
-	break;
-      t->nrevokes++;
-      h->revokes--;
-      t->revokes_out--;
+      new += to_revoke (j, t, block + i, metadata);
     }
-  if (!err)
-    return 0;
-  while (i-- > 0)
-    if (revokes (j, block + i, metadata)
-	&& jindex_remove (&t->revokes, block + i))
-      {
-	t->nrevokes--;
-	h->revokes++;
-	t->revokes_out++;
-      }
-  return err;
+  if (!err && new > h->revokes)
+    err = ENOSPC;
+  return err || !new ? err : jindex_reserve (&t->revokes, new);
 }
 
 int
@@ -160,7 +143,13 @@ journal_free (struct journal_handle *h, uint64_t block, uint32_t count,
       uint64_t nr = block + i;
       unsigned bit = nr & ((1u << BUSY_SHIFT) - 1);
       busy_bits (t, nr)[bit >> 3] |= (unsigned char) (1u << (bit & 7));
-
+      if (to_revoke (j, t, nr, metadata))
+	{
+	  jindex_add (&t->revokes, nr, t);
+	  t->nrevokes++;
+	  h->revokes--;
+	  t->revokes_out--;
+	}
       struct jblock *b = jblock_find (j, nr);
       if (!b)
 	continue;

@@ -28,6 +28,7 @@ journal_preset (struct journal_settings *s, const char *name)
     .daemons = true,
     .commit_interval_ms = 5000,
     .worker_credits = 64,
+    .memory_mb = 64,
   };
 
   *s = base;
@@ -148,6 +149,8 @@ journal_setting (struct journal_settings *s, const char *text)
     return set_number (&s->commit_interval_ms, value, 1, 3600000);
   else if (!strcmp (name, "worker-credits"))
     return set_number (&s->worker_credits, value, 0, 65536);
+  else if (!strcmp (name, "memory-mb"))
+    return set_number (&s->memory_mb, value, 1, 65536);
   else
     return EINVAL;
   return 0;

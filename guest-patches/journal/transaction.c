@@ -76,9 +76,9 @@ jtxn_new (struct journal *j)
   jlist_init (&t->homes);
   jlist_init (&t->copies);
   jlist_init (&t->ordered);
-  jindex_init (&t->revokes, &j->mem, j->set.index);
-  jindex_init (&t->busy, &j->mem, JOURNAL_INDEX_ROBINHOOD);
-  jindex_init (&t->objects, &j->mem, JOURNAL_INDEX_ROBINHOOD);
+  jindex_init (&t->revokes, &j->mem);
+  jindex_init (&t->busy, &j->mem);
+  jindex_init (&t->objects, &j->mem);
   t->state = JTXN_RUNNING;
   t->worker_left = j->set.worker_credits;
   t->tid = j->next_tid++;
@@ -121,7 +121,7 @@ try_join (struct journal *j, unsigned credits, unsigned revokes,
       /* Blocks of done transactions go home.  If there is none, the
 	 committing one will be done.  */
       if (jcheckpoint_possible (j))
-	jcheckpoint (j, bound + reserve + j->end / 8);
+	jcheckpoint (j, bound + reserve + j->size / 8);
       else if (j->committing)
 	jcommit_wait (j, j->committing->tid);
       else
@@ -147,7 +147,7 @@ join (struct journal *j, unsigned credits, unsigned revokes,
   uint64_t before = j->ops->now (j->ctx);
   while (err == EAGAIN)
     err = try_join (j, credits, revokes, txn);
-  uint64_t pause = j->ops->now (j->ctx) - before;
+  uint64_t pause = jelapsed (j, before);
   if (pause > j->stats.pause_max_ns)
     j->stats.pause_max_ns = pause;
   return err;
@@ -155,7 +155,7 @@ join (struct journal *j, unsigned credits, unsigned revokes,
 
 void
 jhandle_enter (struct journal_handle *h, struct jtxn *t, unsigned credits,
-       unsigned revokes)
+	       unsigned revokes)
 {
   /* The worker's gate is checked by its own start.  */
   JOURNAL_INVARIANT (!t->copying && (t->state == JTXN_RUNNING
@@ -192,7 +192,7 @@ bool
 jtxn_too_big (const struct journal *j, unsigned credits, unsigned revokes)
 {
   return credits > j->max_handle
-    || revokes > j->max_handle * j->layout.revokes_per_block / 4
+    || revokes / j->layout.revokes_per_block >= j->max_handle / 4
     || jtxn_space (j, credits + j->set.worker_credits, revokes) > j->max_txn;
 }
 
@@ -297,15 +297,7 @@ leave (struct journal_handle *h)
   if (t->updates == 0)
     {
       if (j->set.copy == JOURNAL_COPY_QUIESCE)
-	{
-	  int err = jblock_quiesce (j, t);
-	  if (err && !j->err)
-	    {
-	      junlock (j);
-	      journal_abort (j, err, "a block could not be copied");
-	      jlock (j);
-	    }
-	}
+	jblock_quiesce (j, t);
       jwake (j, j->drained);
     }
   return t->wanted && !h->worker && !j->set.daemons;

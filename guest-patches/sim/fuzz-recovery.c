@@ -23,7 +23,7 @@
 #define BLOCKS 2048
 
 static unsigned char disk[BLOCKS][BS];
-static unsigned long reads, writes;
+static unsigned long reads;
 /* Blocks that a run changed, to clear before the next.  */
 static unsigned touched[BLOCKS * 4], ntouched;
 
@@ -60,23 +60,22 @@ static int
 fz_writev (void *ctx, uint64_t block, uint32_t count,
 	   const struct journal_iov *iov, unsigned iovcnt)
 {
-  unsigned char sum = 0;
   size_t len = 0;
   (void) ctx;
   /* Only the superblock of the log is written in the log.  */
   if (block >= BLOCKS || count != 1 || (in_log (block) && block != 100)
       || block == 5)
     abort ();
+  unsigned char *to = touch (block);
   for (unsigned i = 0; i < iovcnt; i++)
     {
-      for (size_t k = 0; k < iov[i].len; k++)
-	sum ^= ((const unsigned char *) iov[i].base)[k];
+      if (iov[i].len > BS - len)
+	abort ();
+      memcpy (to + len, iov[i].base, iov[i].len);
       len += iov[i].len;
     }
   if (len != BS)
     abort ();
-  touch (block)[0] = sum;
-  writes++;
   return 0;
 }
 
@@ -180,7 +179,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
       mend_sums (&layout, first, tail);
       mend_sums (&layout, 1, n - tail);
     }
-  reads = writes = 0;
+  reads = 0;
   int err = journal_recover (&p, &r);
   if (err != 0 && err != EINVAL && err != ENOTSUP)
     abort ();
@@ -188,7 +187,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
     {
       /* It is empty now, whatever was in it.  */
       err = journal_inspect (&p, &r);
-      if (err == 0 && r.was_dirty && disk[100][0] == 0xC0)
+      if (err || r.was_dirty)
 	abort ();
     }
   return 0;

@@ -21,6 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 JOURNAL = HERE.parent / "journal"
+# Of the Hurd's half what the host runs as well.
+GLUE = HERE.parent / "glue" / "ext2fs"
 
 # Short runs first: most defects do not live long.
 BATTERY = [
@@ -63,7 +65,8 @@ def mutate(mutant: Mutant) -> dict[str, str]:
     """The changed files, by name."""
     files: dict[str, str] = {}
     for file, old, new in mutant.edits:
-        text = files.get(file) or (JOURNAL / file).read_text()
+        source = JOURNAL / file
+        text = files.get(file) or (source if source.exists() else GLUE / file).read_text()
         if text.count(old) != 1:
             raise SystemExit(f"{mutant.name}: found {text.count(old)} times in {file}:\n{old}")
         files[file] = text.replace(old, new)
@@ -79,12 +82,18 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
         obj = work / f"{source.stem}.o"
         # A defect may leave something unused: no warnings here.
         subprocess.run(
-            ["gcc", "-std=c11", "-O2", "-g", "-w", "-I", JOURNAL, "-c", source, "-o", obj],
+            ["gcc", "-std=gnu11", "-O2", "-g", "-w"]
+            + ["-I", JOURNAL, "-I", HERE, "-I", GLUE, "-c", source, "-o", obj],
             check=True,
         )
         objects.append(obj)
     mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz", "s-exchange")
-    sim = [o for o in sorted(out.glob("s-*.o")) if not o.name.startswith(mains)]
+    changed = {f"s-{Path(file).stem}.o" for file in files}
+    sim = [
+        o
+        for o in sorted(out.glob("s-*.o"))
+        if not o.name.startswith(mains) and o.name not in changed
+    ]
 
     def units(test: str) -> list[Path]:
         return sorted(out.glob("s-unit-*.o")) if test == "test-unit" else []

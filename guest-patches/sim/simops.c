@@ -5,6 +5,7 @@
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
 #include "simdisk.h"
+#include "../glue/ext2fs/journal-ihash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -262,4 +263,5 @@ const struct journal_ops simdisk_ops = {
   .cond_broadcast = op_cond_broadcast,
   .thread_start = op_thread_start,
   .thread_join = op_thread_join,
+  .ihash = &ext2_journal_ihash,
 };

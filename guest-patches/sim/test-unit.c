@@ -325,8 +325,10 @@ int
 main (int argc, char **argv)
 {
   options_parse (&o, argc, argv);
-  test_index (JOURNAL_INDEX_ROBINHOOD);
-  test_index (JOURNAL_INDEX_IHASH);
+  test_index ();
+  test_table (JOURNAL_INDEX_ROBINHOOD);
+  test_table (JOURNAL_INDEX_IHASH);
+  test_no_table ();
   test_format ();
   test_settings ();
   test_replay ();
@@ -354,6 +356,14 @@ main (int argc, char **argv)
   test_freed_on_its_way_home ();
   test_worker_alone (false);
   test_worker_alone (true);
+  test_worker_credits ();
+  test_worker_fails ();
+  test_worker_waits ("hurdle");
+  test_worker_waits ("v4");
+  test_memory_bound ();
+  test_free_fails ();
+  test_error_not_kept ();
+  test_quiesce_after_data_error ();
   test_open ();
   test_stats ();
   printf ("unit: all right\n");

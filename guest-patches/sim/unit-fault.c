@@ -269,3 +269,172 @@ test_dead_handle (void)
   EXPECT (mfs_unmount (&fs), EROFS);
   simdisk_free (&d);
 }
+
+/* File data was lost and there is no memory to remember that by: nothing
+   may claim later that it was written.  */
+void
+test_error_not_kept (void)
+{
+  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
+  uint32_t ino;
+
+  mount_with ("hurdle", false);
+  EXPECT (mfs_create (&fs, &a, &ino), 0);
+  EXPECT (mfs_sync (&fs), 0);
+  a.dir = ino;
+  a.offset = 0;
+  a.length = 2;
+  EXPECT (mfs_write (&fs, &a, 1), 0);
+  journal_tid_t tid = journal_running_tid (fs.j);
+  d.aborted = note_abort;
+  d.fail_io_after = d.fail_mem_after = 0;
+  EXPECT (journal_force (fs.j, tid), EIO);
+  CHECK (journal_error (fs.j) == ENOMEM
+	 && !strcmp (last_words, "file data could not be written"),
+	 "%d: %s", journal_error (fs.j), last_words);
+  EXPECT (journal_force (fs.j, tid), EIO);
+  EXPECT (mfs_unmount (&fs), EROFS);
+  simdisk_free (&d);
+}
+
+/* A quiesce that finds file data lost says so, and leaves an empty log.  */
+void
+test_quiesce_after_data_error (void)
+{
+  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
+  uint32_t ino;
+
+  mount_with ("hurdle", false);
+  EXPECT (mfs_create (&fs, &a, &ino), 0);
+  EXPECT (mfs_sync (&fs), 0);
+  a.dir = ino;
+  a.offset = 0;
+  a.length = 2;
+  EXPECT (mfs_write (&fs, &a, 1), 0);
+  d.fail_io_after = 0;
+  EXPECT (journal_quiesce (fs.j), EIO);
+  CHECK (fs.j->sb.start == 0 && !journal_error (fs.j), "the log is in use");
+  EXPECT (journal_quiesce (fs.j), 0);
+  unmount ();
+}
+
+static bool table_fails;
+
+static void *
+no_big_alloc (void *ctx, size_t size)
+{
+  return table_fails && size > 2000 ? NULL : simdisk_ops.alloc (ctx, size);
+}
+
+/* A free that fails has changed nothing: not what an earlier one of the same
+   transaction did, either.  */
+void
+test_free_fails (void)
+{
+  struct journal_handle *h;
+  struct journal_recovery r;
+  struct journal_ops ops = simdisk_ops;
+  unsigned char data[1024] = { 1 };
+
+  mount_with ("hurdle", false);
+  ops.alloc = no_big_alloc;
+  fs.j->ops = fs.j->mem.ops = &ops;
+  EXPECT (journal_start (fs.j, 8, 0, &h), 0);
+  EXPECT (journal_dirty_data (h, 3001, data), 0);
+  EXPECT (journal_dirty_data (h, 3002, data), 0);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  EXPECT (journal_start (fs.j, 8, 900, &h), 0);
+  EXPECT (journal_dirty_data (h, 3003, data), 0);
+  EXPECT (journal_free (h, 3001, 1, true), 0);
+  /* The second fails for want of credits, the third of memory.  */
+  EXPECT (journal_free (h, 3000, 901, true), ENOSPC);
+  table_fails = true;
+  EXPECT (journal_free (h, 3000, 899, true), ENOMEM);
+  table_fails = false;
+  CHECK (h->revokes == 899 && fs.j->running->nrevokes == 1
+	 && !journal_busy (fs.j, 3000) && journal_busy (fs.j, 3001),
+	 "%u credits left, %u revoked", h->revokes, fs.j->running->nrevokes);
+  EXPECT (journal_stop (h), 0);
+  EXPECT (journal_sync (fs.j), 0);
+  power_cut ();
+  EXPECT (mfs_recover (&d, &r), 0);
+  CHECK (d.now[3001 * 1024] == 0 && d.now[3002 * 1024] == 1
+	 && d.now[3003 * 1024] == 1 && r.revoked == 1, "%u revoked", r.revoked);
+  simdisk_free (&d);
+}
+
+#define BIG_LOG 8192
+#define FIRST_HOME 10000
+#define HOMES 12000
+
+/* Fill a log of BIG_LOG blocks by 200 transactions of 60 blocks each.
+   Returns the memory that took.  */
+static uint64_t
+fill_big_log (struct journal_params *p, uint32_t *most)
+{
+  struct journal_handle *h;
+  struct journal_stats st;
+  struct journal *j;
+  unsigned char data[1024] = { 1 };
+
+  *most = 0;
+  EXPECT (journal_open (p, &j), 0);
+  for (uint32_t k = 0; k < HOMES; k++)
+    {
+      if (k % 60 == 0)
+	EXPECT (journal_start (j, 60, 0, &h), 0);
+      put_le32 (data + 4, k);
+      EXPECT (journal_dirty_data (h, FIRST_HOME + k, data), 0);
+      if (k % 60 == 59)
+	{
+	  journal_set_sync (h);
+	  EXPECT (journal_stop (h), 0);
+	}
+      if (j->head > *most)
+	*most = j->head;
+    }
+  journal_get_stats (j, &st);
+  journal_abort (j, EIO, "the power is cut");
+  EXPECT (journal_close (j), EROFS);
+  return st.memory_peak;
+}
+
+/* Of a large log only so much is in use at one time as memory may be; but all
+   of it in turn, and it can be replayed wherever it is.  */
+void
+test_memory_bound (void)
+{
+  struct journal_extent log = { .disk_block = 1000, .count = BIG_LOG };
+  struct journal_params p = { .ops = &simdisk_ops, .ctx = &d,
+    .block_size = 1024, .fs_blocks = FIRST_HOME + HOMES, .log = &log,
+    .log_extents = 1
+  };
+  struct jfmt_sb sb = { .version = 2, .block_size = 1024, .maxlen = BIG_LOG,
+    .first = 1, .sequence = 1
+  };
+  uint64_t peak[2];
+
+  for (unsigned k = 0; k < 2; k++)
+    {
+      struct journal_recovery r;
+      uint32_t most;
+
+      simdisk_init (&d, 1024, p.fs_blocks);
+      jfmt_sb_write (d.now + 1000 * 1024, &sb);
+      EXPECT (journal_preset (&p.settings, "hurdle"), 0);
+      p.settings.daemons = false;
+      p.settings.memory_mb = k ? 64 : 1;
+      peak[k] = fill_big_log (&p, &most);
+      CHECK (most > BIG_LOG - 70, "no further than %u", most);
+      EXPECT (journal_recover (&p, &r), 0);
+      CHECK (r.transactions > 5, "%u replayed", r.transactions);
+      for (uint32_t n = 0; n < HOMES; n++)
+	CHECK (le32 (d.now + (FIRST_HOME + n) * 1024u + 4) == n, "block %u",
+	       n);
+      simdisk_free (&d);
+    }
+  CHECK (peak[0] < 1600 * 1024 && peak[1] > 6000 * 1024,
+	 "%llu bytes, and without the bound %llu",
+	 (unsigned long long) peak[0], (unsigned long long) peak[1]);
+}

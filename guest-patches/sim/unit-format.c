@@ -12,7 +12,7 @@
 #include "unit.h"
 
 void
-test_index (enum journal_index_kind kind)
+test_index (void)
 {
   static int values[4000];
   struct journal_mem mem = { .ops = &simdisk_ops, .ctx = &d };
@@ -22,7 +22,7 @@ test_index (enum journal_index_kind kind)
   size_t items = 0;
 
   simdisk_init (&d, 1024, 1);
-  jindex_init (&x, &mem, kind);
+  jindex_init (&x, &mem);
   CHECK (!jindex_find (&x, 1) && !jindex_remove (&x, 1), "empty");
   for (int k = 0; k < 200000; k++)
     {
@@ -48,8 +48,103 @@ test_index (enum journal_index_kind kind)
   CHECK (seen == items && x.items == items, "%zu of %zu", seen, items);
   /* It never grows beyond twice what it needed at its fullest.  */
   CHECK (x.size <= 16384, "%zu slots for 4000 items", x.size);
+  /* What was reserved is there, and does not move.  */
+  EXPECT (jindex_reserve (&x, 3000), 0);
+  struct jslot *slots = x.slots;
+  for (uint64_t k = 1; k <= 3000; k++)
+    EXPECT (jindex_add (&x, k << 50, &values[0]), 0);
+  CHECK (x.slots == slots, "it grew after all");
   jindex_destroy (&x);
   CHECK (mem.bytes == 0, "leak");
+  simdisk_free (&d);
+}
+
+static void
+count_value (void *value, void *arg)
+{
+  (void) value;
+  ++*(size_t *) arg;
+}
+
+/* The table of blocks, by the numbers that blocks have: from 0 on, densely,
+   coming and going.  */
+void
+test_table (enum journal_index_kind kind)
+{
+  static int values[600];
+  struct journal_mem mem = { .ops = &simdisk_ops, .ctx = &d };
+  struct jtable x = { 0 };
+  struct rng r = { 7 };
+  bool in[600] = { false };
+  size_t items = 0, seen = 0;
+
+  simdisk_init (&d, 1024, 1);
+  EXPECT (jtable_init (&x, &mem, 600, kind), 0);
+  CHECK ((x.ops != NULL) == (kind == JOURNAL_INDEX_IHASH), "which table");
+  jtable_remove (&x, 5);
+  for (int k = 0; k < 200000; k++)
+    {
+      /* Some in bursts, so that 0 and its neighbours often go.  */
+      uint32_t n = rng_below (&r, k % 1000 < 500 ? 600 : 8) * (k % 3 + 1)
+	% 600;
+      CHECK (jtable_find (&x, n) == (in[n] ? &values[n] : NULL), "find %u", n);
+      if (!in[n])
+	EXPECT (jtable_add (&x, n, &values[n]), 0);
+      else
+	jtable_remove (&x, n);
+      items += in[n] ? (size_t) -1 : 1;
+      in[n] = !in[n];
+    }
+  /* 0 is found behind an entry that was in its place and is gone.  */
+  for (uint32_t n = 0; n < 600; n++)
+    if (in[n])
+      jtable_remove (&x, n);
+  for (uint32_t n = 0; n < 600; n += 32)
+    EXPECT (jtable_add (&x, n == 576 ? 0 : n + 32, &values[n]), 0);
+  for (uint32_t n = 0; n < 576; n += 32)
+    {
+      jtable_remove (&x, n + 32);
+      CHECK (jtable_find (&x, 0) == &values[576], "0 after %u is gone", n);
+    }
+  jtable_each (&x, count_value, &seen);
+  CHECK (seen == 1, "%zu seen", seen);
+  jtable_destroy (&x);
+  CHECK (mem.bytes == 0, "leak");
+  simdisk_free (&d);
+}
+
+static int
+no_memory (uint64_t keys, void **table)
+{
+  (void) keys;
+  (void) table;
+  return ENOMEM;
+}
+
+/* A table that is not there, that cannot be made, or whose keys are too
+   small.  */
+void
+test_no_table (void)
+{
+  struct journal_table_ops table = *simdisk_ops.ihash;
+  struct journal_ops ops = simdisk_ops;
+  struct journal_params p;
+  struct journal_extent log[64];
+  struct journal *j;
+
+  make_image (&d, 1024, o.scratch);
+  mfs_params (&p, &d, log, 64);
+  EXPECT (journal_preset (&p.settings, "v2"), 0);
+  p.settings.daemons = false;
+  p.ops = &ops;
+  ops.ihash = NULL;
+  EXPECT (journal_open (&p, &j), ENOTSUP);
+  ops.ihash = &table;
+  table.make = no_memory;
+  EXPECT (journal_open (&p, &j), ENOMEM);
+  table.make = simdisk_ops.ihash->make;
+  EXPECT (journal_open (&p, &j), 0);
+  EXPECT (journal_close (j), 0);
   simdisk_free (&d);
 }
 

@@ -5,7 +5,6 @@
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -81,72 +80,6 @@ test_interval (void)
       usleep (10000);
     }
   CHECK (st.commits == 1, "%llu commits", (unsigned long long) st.commits);
-  unmount ();
-}
-
-struct worker
-{
-  struct journal_handle *parent;
-  int state;
-};
-
-static void *
-committer_main (void *arg)
-{
-  (void) arg;
-  EXPECT (journal_sync (fs.j), 0);
-  return NULL;
-}
-
-static void *
-worker_main (void *arg)
-{
-  struct worker *w = arg;
-  struct journal_handle *h;
-  unsigned char data[1024] = { 9 };
-  if (w->parent)
-    EXPECT (journal_start_worker (fs.j, w->parent, 100, 0, &h), EAGAIN);
-  EXPECT (journal_start_worker (fs.j, NULL, 2000, 0, &h), EAGAIN);
-  EXPECT (journal_start_worker (fs.j, w->parent, 2, 0, &h), 0);
-  EXPECT (journal_dirty_data (h, w->parent ? 3001 : 3002, data), 0);
-  EXPECT (journal_stop (h), 0);
-  return NULL;
-}
-
-/* While a commit waits for a handle, a page worker that the handle waits
-   for gets in, with the handle's credits or with those kept back.  */
-void
-test_worker (void)
-{
-  struct journal_handle *h;
-  pthread_t committer, worker;
-  struct worker w = { 0 };
-
-  mount_with ("hurdle", false);
-  EXPECT (journal_start (fs.j, 10, 0, &h), 0);
-  EXPECT (journal_access (h, 3000), 0);
-  EXPECT (journal_dirty (h, 3000), 0);
-  pthread_create (&committer, NULL, committer_main, NULL);
-  for (enum jtxn_state state = JTXN_RUNNING; state != JTXN_LOCKED;)
-    {
-      usleep (1000);
-      jlock (fs.j);
-      state = fs.j->running->state;
-      junlock (fs.j);
-    }
-  for (int k = 0; k < 2; k++)
-    {
-      w.parent = k ? h : NULL;
-      pthread_create (&worker, NULL, worker_main, &w);
-      pthread_join (worker, NULL);
-    }
-  CHECK (journal_handle_credits (h) == 8, "%u credits are left",
-	 journal_handle_credits (h));
-  EXPECT (journal_stop (h), 0);
-  pthread_join (committer, NULL);
-  EXPECT (journal_quiesce (fs.j), 0);
-  CHECK (d.now[3001 * 1024] == 9 && d.now[3002 * 1024] == 9,
-	 "the workers' blocks");
   unmount ();
 }
 
@@ -358,47 +291,4 @@ test_fault_at_quiesce (void)
   EXPECT (mfs_recover (&d, &r), 0);
   CHECK (d.now[3000 * 1024] == 9, "what was durable is lost");
   simdisk_free (&d);
-}
-
-/* Faults of mapped files, with nobody else about: the worker opens the
-   transaction, and its wish for a commit is left to others.  They fill the
-   log, and find room in it without a commit of theirs.  */
-void
-test_worker_alone (bool daemons)
-{
-  struct journal_handle *h;
-  struct journal_stats st;
-  unsigned char data[1024] = { 2 };
-
-  mount_with ("hurdle", daemons);
-  /* Sums that do not fit a number are no small sums.  */
-  EXPECT (journal_start_worker (fs.j, NULL, UINT_MAX - 20, 0, &h), EAGAIN);
-  EXPECT (journal_start_worker (fs.j, NULL, 0, UINT_MAX, &h), EAGAIN);
-  for (int k = 0; k < 120; k++)
-    {
-      EXPECT (journal_start_worker (fs.j, NULL, 12, 0, &h), 0);
-      for (uint32_t b = 0; b < 12; b++)
-	EXPECT (journal_dirty_data (h, 3000 + b, data), 0);
-      journal_set_sync (h);
-      EXPECT (journal_stop (h), 0);
-      if (k % 3 == 0)
-	journal_request_commit (fs.j);
-      if (k % 2)
-	EXPECT (journal_sync (fs.j), 0);
-    }
-  journal_get_stats (fs.j, &st);
-  CHECK (st.worker_starts == 120 && st.commits >= 40, "%llu commits",
-	 (unsigned long long) st.commits);
-  /* A transaction in which nothing happened takes no place in the log.  */
-  uint64_t blocks = st.log_blocks;
-  EXPECT (journal_sync (fs.j), 0);
-  journal_get_stats (fs.j, &st);
-  blocks = st.log_blocks;
-  EXPECT (journal_start (fs.j, 4, 0, &h), 0);
-  EXPECT (journal_access (h, 3000), 0);
-  EXPECT (journal_stop (h), 0);
-  EXPECT (journal_sync (fs.j), 0);
-  journal_get_stats (fs.j, &st);
-  CHECK (st.empty_commits >= 1 && st.log_blocks == blocks, "empty commits");
-  unmount ();
 }

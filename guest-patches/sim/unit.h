@@ -29,7 +29,9 @@ void unmount (void);
 /* The crash: nothing more reaches the disk.  */
 void power_cut (void);
 
-void test_index (enum journal_index_kind kind);
+void test_index (void);
+void test_table (enum journal_index_kind kind);
+void test_no_table (void);
 void test_format (void);
 void test_settings (void);
 void test_replay (void);
@@ -47,6 +49,13 @@ void test_error_kept (void);
 void test_copy_fails_once (void);
 void test_worker (void);
 void test_worker_alone (bool daemons);
+void test_worker_credits (void);
+void test_worker_fails (void);
+void test_worker_waits (const char *preset);
+void test_memory_bound (void);
+void test_free_fails (void);
+void test_error_not_kept (void);
+void test_quiesce_after_data_error (void);
 void test_freed_on_its_way_home (void);
 
 #endif

@@ -13,6 +13,7 @@
 #include <hurd/store.h>
 
 #include "journal-glue.h"
+#include "journal-ihash.h"
 
 /* At most this much goes to the store at once.  */
 #define WRITE_BYTES (512 * 1024)
@@ -285,4 +286,5 @@ const struct journal_ops ext2_journal_ops = {
   .cond_broadcast = op_cond_broadcast,
   .thread_start = op_thread_start,
   .thread_join = op_thread_join,
+  .ihash = &ext2_journal_ihash,
 };
