@@ -61,12 +61,15 @@ def read_mutants(path: Path) -> list[Mutant]:
     return mutants
 
 
+def source_of(file: str) -> Path:
+    return JOURNAL / file if (JOURNAL / file).exists() else GLUE / file
+
+
 def mutate(mutant: Mutant) -> dict[str, str]:
     """The changed files, by name."""
     files: dict[str, str] = {}
     for file, old, new in mutant.edits:
-        source = JOURNAL / file
-        text = files.get(file) or (source if source.exists() else GLUE / file).read_text()
+        text = files.get(file) or source_of(file).read_text()
         if text.count(old) != 1:
             raise SystemExit(f"{mutant.name}: found {text.count(old)} times in {file}:\n{old}")
         files[file] = text.replace(old, new)

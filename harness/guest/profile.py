@@ -106,9 +106,10 @@ class Hurd:
         # -c makes the node, -a starts the translator now: settrans fails when it does.  The
         # translator keeps the standard error of settrans for life: on the console its warnings are
         # seen, where a pipe would make whoever reads it wait for ever.
+        options = "".join(f"{shlex.quote(each)} " for each in variant.mount_options.split())
         return (
             f"mkdir -p {where} && settrans -ca {where} {shlex.quote(variant.translator)} "
-            f"--writable {shlex.quote(device)} 2>/dev/console"
+            f"{options}--writable {shlex.quote(device)} 2>/dev/console"
         )
 
     def unmount(self, mountpoint: str) -> str:

@@ -88,7 +88,7 @@ class Variant(Spec):
     fs: Literal["ext2", "ext3", "ext4"]  #: what mke2fs makes
     title: str = ""
     mkfs: tuple[str, ...] = ()  #: more arguments for mke2fs
-    mount_options: str = ""  #: Linux: mount -o
+    mount_options: str = ""  #: Linux: mount -o; Hurd: options of the translator
     translator: str | None = None  #: Hurd: path of the ext2fs binary inside the guest
     file: Path | None = None  #: Hurd: host file that is put there before the boot
     #: Hurd: variant of guest-patches/variants.yaml that a run builds and puts there

@@ -21,7 +21,7 @@ def test_each_defect_changes_the_engine_and_has_a_name_of_its_own() -> None:
     assert len({mutant.name for mutant in mutants}) == len(mutants)
     for mutant in mutants:
         for file, text in tool["mutate"](mutant).items():  # ends with the reason if it doesn't fit
-            assert text != (SIM.parent / "journal" / file).read_text(), mutant.name
+            assert text != tool["source_of"](file).read_text(), mutant.name
 
 
 def test_defects_for_the_guest_are_drawn_by_seed() -> None:

@@ -102,6 +102,10 @@ def test_the_hurd_mounts_by_a_translator_and_says_which_is_missing() -> None:
     assert "settrans -ca /mnt /hurd/ext2fs-x --writable /dev/hd1" in (
         Hurd().mount("/dev/hd1", "/mnt", variant)
     )
+    told = Variant(fs="ext3", translator="/hurd/ext2fs-x", mount_options="--sync --a=b,c")
+    assert "settrans -ca /mnt /hurd/ext2fs-x --sync --a=b,c --writable /dev/hd1" in (
+        Hurd().mount("/dev/hd1", "/mnt", told)
+    )
     with pytest.raises(UsageError, match="names its translator"):
         Hurd().mount("/dev/hd1", "/mnt", Variant(fs="ext2"))
 
