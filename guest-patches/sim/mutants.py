@@ -78,6 +78,7 @@ def mutate(mutant: Mutant) -> dict[str, str]:
 
 def build(mutant: Mutant, out: Path, work: Path) -> None:
     files = mutate(mutant)
+    include = [f"-I{each}" for each in (JOURNAL, HERE, GLUE)]
     objects = [out / f"j-{c.stem}.o" for c in sorted(JOURNAL.glob("*.c")) if c.name not in files]
     for file, text in files.items():
         source = work / file
@@ -85,8 +86,7 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
         obj = work / f"{source.stem}.o"
         # A defect may leave something unused: no warnings here.
         subprocess.run(
-            ["gcc", "-std=gnu11", "-O2", "-g", "-w"]
-            + ["-I", JOURNAL, "-I", HERE, "-I", GLUE, "-c", source, "-o", obj],
+            ["gcc", "-std=gnu11", "-O2", "-g", "-w", *include, "-c", source, "-o", obj],
             check=True,
         )
         objects.append(obj)
