@@ -327,6 +327,18 @@ class Store:
             for name, model, upto, oracle, reason, cause, op in rows
         ]
 
+    def failed(self, reason: str) -> list[tuple[str, CrashModel, int, int]]:
+        """Case, model, how many states fail, and how many with a reason that begins so."""
+        with self._errors():
+            rows = self._db.execute(
+                'SELECT s."case", s.model, count(DISTINCT f.id), '
+                "count(DISTINCT CASE WHEN substr(f.reason, 1, ?) = ? THEN f.id END) "
+                'FROM failures f JOIN states s ON s."case" = f."case" AND s.id = f.id '
+                'GROUP BY s."case", s.model',
+                (len(reason), reason),
+            ).fetchall()
+        return [(case, CrashModel(model), fails, such) for case, model, fails, such in rows]
+
     def findings(self, case: str, state: str, oracle: Oracle) -> tuple[Finding, ...]:
         """The findings behind a FAIL."""
         with self._errors():

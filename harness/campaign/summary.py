@@ -5,15 +5,30 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.campaign.compare import Line, exit_code
 from harness.campaign.failures import expected_of, folder_of, variant_groups
+from harness.campaign.group import Group
 from harness.campaign.judging import campaign_lines
 from harness.campaign.spec import Campaign
 from harness.campaign.store import LogOutline, Store
 from harness.errors import Exit
-from harness.report.campaign import MAP_WIDTH, Bar, Cause, Cell, Lane, Map, Row, Summary
+from harness.oracles.boot import GIVES_UP
+from harness.report.campaign import (
+    MAP_WIDTH,
+    Bar,
+    Cause,
+    Cell,
+    Lane,
+    Map,
+    Row,
+    Share,
+    Side,
+    Summary,
+)
+from harness.report.text import duration, size
 from harness.verdicts import (
     CAMPAIGN_ORACLES,
     RUN_ORACLES,
@@ -25,7 +40,7 @@ from harness.verdicts import (
 
 _BINS = 250  # columns of a map
 _MAPS = 24
-_CAUSES = 40  # rows of the table of causes
+_CAUSES = 40  # in the report
 _ENDINGS = {
     Exit.OK: ("as expected", "pass"),
     Exit.UNEXPECTED: ("not as expected", "fail"),
@@ -55,7 +70,8 @@ def summarise(store: Store, out: Path) -> Summary:
         ending=ending,
         tone=tone,
         headline=broken or _headline(store, lines, by_variant),
-        safe=tuple(_safe(store, lines, by_variant)),
+        facts=tuple(_facts(campaign, store, by_variant)),
+        sides=tuple(_sides(store, lines, by_variant)),
         rows=tuple(_rows(lines)),
         causes=causes[:_CAUSES],
         maps=_maps(campaign, store, by_variant),
@@ -79,25 +95,79 @@ def _headline(store: Store, lines: Sequence[Line], by_variant: dict[str, list[st
     )
 
 
-def _safe(
-    store: Store, lines: Sequence[Line], by_variant: dict[str, list[str]]
-) -> Iterable[tuple[str, str, bool]]:
-    """For each variant a sentence: whether it lost anything, a lying disk left aside."""
+def _facts(
+    campaign: Campaign, store: Store, by_variant: dict[str, list[str]]
+) -> Iterable[tuple[str, str]]:
+    """What a figure depends on, in a line."""
+    runs = sum(map(len, by_variant.values()))
+    yield "runs", str(runs)
+    took = sum(seconds for phase, seconds, _ in store.seconds() if phase == "judging, wall")
+    if took:
+        distinct = sum(store.distinct(name) for names in by_variant.values() for name in names)
+        yield "judged in", f"{duration(took)}, {60 * distinct / took:.0f} distinct states a minute"
+    yield "disk", f"{size(campaign.disk.size)}, physical sectors of {campaign.disk.sector} bytes"
+    yield "acknowledged at level", campaign.strictness.value
+
+
+def _sides(store: Store, lines: Sequence[Line], by_variant: dict[str, list[str]]) -> Iterable[Side]:
+    """The variants side by side."""
+    failed = store.failed(GIVES_UP)
     for variant in dict.fromkeys(line.variant for line in lines):
         own = [line for line in lines if line.variant == variant]
-        honest = [line for line in own if line.model is not CrashModel.LYING]
-        states = sum(line.states for line in honest if line.oracle is Oracle.STRUCTURE)
-        failed = [line for line in honest if line.found is Verdict.FAIL]
-        if any(line.found is Verdict.INFRA for line in own):
-            text = "was not judged to the end"
-        elif failed:
-            what = ", ".join(f"{line.oracle} over {line.model}" for line in failed[:4])
-            more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
-            text = f"not safe: of {states} states some fail {what}{more}"
-        else:
-            text = f"safe in all {states} states that an honest disk can leave"
-        distinct = sum(store.distinct(name) for name in by_variant.get(variant, []))
-        yield variant, f"{text} ({distinct} distinct contents checked)", all(x.ok for x in own)
+        names = set(by_variant.get(variant, []))
+        shares = {
+            line.model: Share(
+                line.model,
+                line.states,
+                sum(n for case, model, n, _ in failed if case in names and model is line.model),
+            )
+            for line in own
+            if line.oracle is Oracle.STRUCTURE
+        }
+        honest = [share for model, share in shares.items() if model is not CrashModel.LYING]
+        of_log = {line.oracle: line.found for line in own if line.oracle not in CAMPAIGN_ORACLES}
+        side = Side(
+            variant,
+            "",
+            all(line.ok for line in own),
+            sum(share.states for share in honest),
+            sum(store.distinct(name) for name in names),
+            sum(share.fails for share in honest),
+            sum(
+                stops
+                for case, model, _, stops in failed
+                if case in names and model is not CrashModel.LYING
+            ),
+            {oracle: _fails(own, oracle) for oracle in CAMPAIGN_ORACLES},
+            of_log,
+            shares,
+        )
+        broken = any(line.found is Verdict.INFRA for line in own)
+        yield replace(side, sentence="was not judged to the end" if broken else _sentence(side))
+
+
+def _fails(lines: Sequence[Line], oracle: Oracle) -> int | None:
+    """States that fail by an oracle, a lying disk left aside; None where it gave no verdict."""
+    own = [line for line in lines if line.oracle is oracle and line.model is not CrashModel.LYING]
+    if not any(line.counts for line in own):
+        return None
+    return sum(line.counts.get(Verdict.FAIL, 0) for line in own)
+
+
+def _sentence(side: Side) -> str:
+    """Whether a variant lost anything."""
+    if not side.states:
+        return "has no state"
+    if side.safe:
+        return f"safe in all {side.states} states that an honest disk can leave"
+    asked = [oracle.value for oracle, found in side.of_log.items() if found is Verdict.FAIL]
+    more = f"; {' and '.join(asked)} fails over a whole run" if asked else ""
+    if not side.fails:
+        return f"all {side.states} states pass{more}"
+    percent = 100 * side.fails / side.states
+    share = f"{percent:.0f} %" if percent >= 1 else f"{percent:.2g} %"
+    stops = f", and {side.stops} stop an unattended boot" if side.stops else ""
+    return f"not safe: {side.fails} of {side.states} states fail ({share}){stops}{more}"
 
 
 def _rows(lines: Sequence[Line]) -> Iterable[Row]:
@@ -122,24 +192,36 @@ def _causes(
     """Unexpected ones first, then the most frequent."""
     found = []
     for variant, names in by_variant.items():
+        alike: dict[tuple[Oracle, str, bool], list[Group]] = {}
         for group in variant_groups(store, variant, names):
-            places = [folder_of(out, name, group) for name in names]
-            folder = next((place for place in places if (place / "README.md").is_file()), None)
-            found.append(
-                Cause(
-                    variant,
-                    group.oracle,
-                    group.cause,
-                    group.operation,
-                    group.models,
-                    group.count,
-                    expected_of(campaign, group) is not Expectation.PASS,
-                    group.example.id,
-                    group.example.reason,
-                    str(folder) if folder else "",
-                )
-            )
-    return sorted(found, key=lambda cause: (cause.expected, -cause.count, cause.variant))
+            known = expected_of(campaign, group) is not Expectation.PASS
+            alike.setdefault((group.oracle, group.cause, known), []).append(group)
+        found += [_cause(members, known, names, out) for (_, _, known), members in alike.items()]
+    return sorted(found, key=lambda cause: (cause.expected, cause.variant, -cause.count))
+
+
+def _cause(members: Sequence[Group], expected: bool, names: Sequence[str], out: Path) -> Cause:
+    """Groups of one oracle and finding as one row; an example that was saved is preferred."""
+    saved = [
+        (group, folder)
+        for group in members
+        for folder in (folder_of(out, name, group) for name in names)
+        if (folder / "README.md").is_file()
+    ]
+    group, folder = saved[0] if saved else (members[0], None)
+    return Cause(
+        group.variant,
+        group.oracle,
+        group.cause,
+        tuple((each.operation, each.count) for each in members),
+        tuple(model for model in CrashModel if any(model in each.models for each in members)),
+        sum(each.count for each in members),
+        expected,
+        group.example.id,
+        group.example.reason,
+        str(folder) if folder else "",
+        tuple(str(other) for _, other in saved[1:]),
+    )
 
 
 def _maps(campaign: Campaign, store: Store, by_variant: dict[str, list[str]]) -> tuple[Map, ...]:
@@ -153,10 +235,10 @@ def _maps(campaign: Campaign, store: Store, by_variant: dict[str, list[str]]) ->
 def _map(campaign: Campaign, store: Store, variant: str, case: str) -> Map:
     outline = store.outline(case)
     scale = MAP_WIDTH / max(1, outline.entries)
-    size = max(1, -(-outline.entries // _BINS))  # entries in a column
+    width = max(1, -(-outline.entries // _BINS))  # entries in a column
     counts: Counter[tuple[CrashModel, int, str]] = Counter()
     for _, model, upto, verdicts in store.states(case):
-        where = upto // size
+        where = min(upto, outline.entries - 1) // width  # the kill is behind the last entry
         fails = [oracle for oracle, verdict in verdicts.items() if verdict is Verdict.FAIL]
         wrong = any(
             campaign.expectation(variant, model, oracle) is Expectation.PASS for oracle in fails
@@ -168,8 +250,9 @@ def _map(campaign: Campaign, store: Store, variant: str, case: str) -> Map:
     for model in campaign.models:
         bars = tuple(
             Bar(
-                x=where * size * scale,
-                width=max(0.6, size * scale * 0.9),
+                entry=where * width,
+                x=where * width * scale,
+                width=max(0.6, width * scale * 0.9),
                 states=states,
                 fails=counts[model, where, "fails"],
                 unexpected=counts[model, where, "wrong"],
@@ -184,6 +267,7 @@ def _map(campaign: Campaign, store: Store, variant: str, case: str) -> Map:
         tuple(lanes),
         tuple(flush * scale for flush in outline.flushes),
         tuple(commit * scale for commit in outline.commits),
+        tuple(sorted({entry * scale for entry in outline.begun})),
         outline.entries,
     )
 

@@ -7,6 +7,7 @@ from harness.oracles.recover import Examination
 from harness.verdicts import Judgement, Oracle, Verdict
 
 _NEEDS_A_PERSON = 4  # e2fsck's exit codes from here on stop a boot
+GIVES_UP = "e2fsck -p gives up"  #: what the reason begins with where a boot stops for a person
 
 
 def judge_boot(seen: Examination, context: Context) -> Judgement:
@@ -17,7 +18,7 @@ def judge_boot(seen: Examination, context: Context) -> Judgement:
     if run.rc >= _NEEDS_A_PERSON or run.has("manual-fsck-needed"):
         why = [each for each in run.findings if each.code != "manual-fsck-needed"]
         cause = f": {summary(tuple(why))}" if why else ""
-        reason = f"e2fsck -p gives up with exit code {run.rc}{cause}"
+        reason = f"{GIVES_UP} with exit code {run.rc}{cause}"
         return Judgement(Oracle.BOOT, Verdict.FAIL, reason, run.findings)
     found = damage(run.findings)
     if found:

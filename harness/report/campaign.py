@@ -37,25 +37,68 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How many states of a model fail by any oracle."""
+
+    model: CrashModel
+    states: int
+    fails: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.fails / self.states if self.states else 0.0
+
+
+@dataclass(frozen=True)
+class Side:
+    """A variant in the table that has all side by side.
+
+    States that only a lying disk leaves are in `shares` alone.  `stops` are states whose boot waits
+    for a person, `oracles` how many states fail by each; None is no verdict.
+    """
+
+    variant: str
+    sentence: str
+    ok: bool
+    states: int
+    distinct: int
+    fails: int
+    stops: int
+    oracles: dict[Oracle, int | None]
+    of_log: dict[Oracle, Verdict]
+    shares: dict[CrashModel, Share]
+
+    @property
+    def safe(self) -> bool:
+        return not self.fails and Verdict.FAIL not in self.of_log.values() and self.states > 0
+
+
+@dataclass(frozen=True)
 class Cause:
-    """Failures of one cause.  `folder` is below the results; empty where no example was saved."""
+    """Failures of one cause.
+
+    `folder` has the example, `others` are those of other operations; empty where none was saved.
+    `during` are the operations that had begun last, by how many states.
+    """
 
     variant: str
     oracle: Oracle
     cause: str
-    operation: str
+    during: tuple[tuple[str, int], ...]
     models: tuple[CrashModel, ...]
     count: int
     expected: bool
     state: str
     reason: str
     folder: str
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Bar:
     """The states of a model at a stretch of the log: position and width in pixels, and counts."""
 
+    entry: int  #: the stretch's first
     x: float
     width: float
     states: int
@@ -73,13 +116,17 @@ class Lane:
 
 @dataclass(frozen=True)
 class Map:
-    """The crash states of a run, write by write.  `flushes` and `commits` are x in pixels."""
+    """The crash states of a run, write by write.
+
+    Flushes, commits and where operations began are x in pixels.
+    """
 
     case: str
     words: str
     lanes: tuple[Lane, ...]
     flushes: tuple[float, ...]
     commits: tuple[float, ...]
+    begun: tuple[float, ...]
     entries: int
 
 
@@ -97,7 +144,8 @@ class Summary:
     ending: str
     tone: str  #: pass, fail, void or infra
     headline: str
-    safe: tuple[tuple[str, str, bool], ...]  #: variant, sentence, whether it is as expected
+    facts: tuple[tuple[str, str], ...]
+    sides: tuple[Side, ...]
     rows: tuple[Row, ...]
     causes: tuple[Cause, ...]
     maps: tuple[Map, ...]
@@ -150,7 +198,7 @@ def _problem(summary: Summary, row: Row, cell: Cell) -> Error | Failure | Skippe
     if cell.found is Verdict.VOID:
         return Skipped(said)
     causes = [
-        f"{each.count} x {each.cause} ({each.operation}): {each.reason}\n{each.folder}"
+        f"{each.count} x {each.cause}: {each.reason}\n{each.folder}"
         for each in summary.causes
         if (each.variant, each.oracle) == (row.variant, cell.oracle) and row.model in each.models
     ]
