@@ -75,10 +75,9 @@ gather (struct writer *w, const struct journal_iov *pieces, unsigned n)
   return 0;
 }
 
-/* An empty buffer for a descriptor or revoke block.  */
+/* A buffer of zeros for a block of the log's own.  */
 static int
-new_desc (struct writer *w, enum jfmt_type type, uint32_t seq,
-	  unsigned char **buf)
+new_buf (struct writer *w, unsigned char **buf)
 {
   if (w->descs == JDESC_BUFS)
     {
@@ -89,22 +88,54 @@ new_desc (struct writer *w, enum jfmt_type type, uint32_t seq,
     }
   *buf = w->j->descs[w->descs++];
   memset (*buf, 0, w->j->block_size);
-  jfmt_header (*buf, type, seq);
   return 0;
+}
+
+static int
+add_buf (struct writer *w, unsigned char *buf)
+{
+  struct journal_iov piece = { buf, w->j->block_size };
+  unsigned descs = w->descs;
+  int err = gather (w, &piece, 1);
+
+  /* If gather had to submit, only this buffer is still in use, and it is
+     the highest one: keep the count so that it is not handed out again.  */
+  w->descs = descs;
+  return err;
+}
+
+/* An empty descriptor or revoke block.  */
+static int
+new_desc (struct writer *w, enum jfmt_type type, uint32_t seq,
+	  unsigned char **buf)
+{
+  int err = new_buf (w, buf);
+
+  if (!err)
+    jfmt_header (*buf, type, seq);
+  return err;
 }
 
 static int
 add_desc (struct writer *w, unsigned char *buf)
 {
-  struct journal_iov piece = { buf, w->j->block_size };
-  unsigned descs = w->descs;
-
   jfmt_tail_put (&w->j->layout, buf);
-  int err = gather (w, &piece, 1);
-  /* If gather had to submit, only this buffer is still in use, and it is
-     the highest one: keep the count so that it is not handed out again.  */
-  w->descs = descs;
-  return err;
+  return add_buf (w, buf);
+}
+
+/* A disk writes sectors, and a commit block has more than one.  Only its
+   first says anything, but its checksum covers the rest: if a crash leaves
+   there what an older turn of the ring wrote, e2fsck and Linux take the log
+   for damaged and ask for a person.  So the rest is zero on disk before the
+   commit block is written, which then changes one sector, and is there or
+   is not.  */
+static int
+clear_commit (struct writer *w)
+{
+  unsigned char *buf;
+  int err = new_buf (w, &buf);
+
+  return err ? err : add_buf (w, buf);
 }
 
 static int
@@ -206,11 +237,11 @@ write_group (struct writer *w, struct jtxn *t, struct jlink **link)
   return err;
 }
 
-/* Write all of T but its commit block.  Not flushed.  */
+/* Write all of T, with zeros in place of its commit block.  Not flushed.  */
 int
 jlog_write (struct journal *j, struct jtxn *t)
 {
-  struct writer w = { .j = j, .pos = t->log_start, .left = t->log_count - 1 };
+  struct writer w = { .j = j, .pos = t->log_start, .left = t->log_count };
   struct jlink *link = t->frozen.next;
   int err = 0;
 
@@ -231,6 +262,8 @@ jlog_write (struct journal *j, struct jtxn *t)
 	break;
       err = write_group (&w, t, &link);
     }
+  if (!err)
+    err = clear_commit (&w);
   if (!err)
     err = submit (&w);
   JOURNAL_INVARIANT (err || w.left == 0, "I7-log-count");

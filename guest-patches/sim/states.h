@@ -40,7 +40,7 @@ struct campaign
   /* Results.  */
   struct recrash again;
   unsigned long states, replayed, blocks, revoked, e2fsck_runs,
-    torn, torn_ends, mounts, orphans;
+    torn, mounts, orphans;
 };
 
 /* Recover IMAGE with a crash at every write of the recovery, and at every

@@ -81,7 +81,6 @@ one_seed (const struct options *o, uint64_t seed, struct campaign *total)
   total->e2fsck_runs += c.e2fsck_runs;
   recrash_add (&total->again, &c.again);
   total->torn += c.torn;
-  total->torn_ends += c.torn_ends;
   total->mounts += c.mounts;
   total->orphans += c.orphans;
   if (o->verbose)
@@ -108,10 +107,10 @@ main (int argc, char **argv)
        || seed < o.seed + o.seeds; seed++)
     one_seed (&o, seed, &total);
   printf ("crash: %lu states recovered and sound (%lu transactions, %lu"
-	  " blocks replayed, %lu revoked; %lu torn writes, %lu torn ends, %lu"
+	  " blocks replayed, %lu revoked; %lu torn writes, %lu"
 	  " orphan lists, %lu mounted and crashed again, %lu compared with"
 	  " e2fsck)\n", total.states, total.replayed, total.blocks,
-	  total.revoked, total.torn, total.torn_ends, total.orphans,
+	  total.revoked, total.torn, total.orphans,
 	  total.mounts, total.e2fsck_runs);
   recrash_print (&total.again);
   options_done (&o);
