@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.crash.blocks import LoggedDisk, WorkingDisk
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog, pack_log
 from harness.disk.copy import host_errors, sparse_copy
+from harness.errors import GuestError
 from harness.experiment.lists import Bench, ListsRun, read_run, run_lists
 from harness.images.cache import Cache
 from harness.images.image import Image
@@ -24,9 +26,12 @@ from harness.rundir import RunDir
 from harness.verdicts import CrashModel
 from harness.workloads.agent.build import PROGRAM, build, build_for_hurd
 from harness.workloads.agent.marks import OpJournal
+from harness.workloads.agent.oplist import OpList
 from harness.workloads.agent.rules import HURD, LINUX
+from harness.workloads.journal import Ending, Outcome
 
-_SECONDS = "seconds"  # file of a run that ended: how long its lists took
+_RUN = "run.json"  # of a boot that ended: how long its lists took, how many they were, what broke
+_BOOTS = 20  # of one variant
 
 
 def agent_for(recipe: Recipe, cache: Cache, folder: Path) -> Path:
@@ -47,25 +52,44 @@ def record_lists(
 ) -> list[Case]:
     """Run all lists of a campaign on a variant; a case for each.  What is there is not run again.
 
-    Raises `InfraError` or `GuestError`; no case is saved then.
+    A list in which the guest breaks is a case, too, and the next boot goes on behind it.
+    Raises `InfraError` or `GuestError`.
     """
     semantics = HURD if recipe.os is GuestOs.HURD else LINUX
     lists = campaign.lists.op_lists(semantics) if campaign.lists else ()
     names = [f"{variant}-{ops.run:06x}" for ops in lists]
     if all(is_case(rundir.out / name) for name in names):
         return [load_case(rundir.out / name) for name in names]
-    folder = rundir.out / f"{variant}-lists"
-    folder.mkdir(exist_ok=True)
-    agent = agent_for(recipe, Cache.default(), folder)
+    agent = agent_for(recipe, Cache.default(), rundir.scratch)
     bench = Bench(recipe, image, variant, agent, accel, campaign.disk)
-    done = folder / _SECONDS
-    if done.is_file():
-        base, killed, log = (folder / f for f in ("base.raw", "killed.raw", "writes.log"))
-        run = read_run(bench, lists, base, killed, log, float(done.read_text()))
-    else:
+    cases: list[Case] = []
+    for boot in range(1, _BOOTS + 1):
+        folder = rundir.out / (f"{variant}-lists-{boot}" if boot > 1 else f"{variant}-lists")
+        folder.mkdir(exist_ok=True)
+        run = _boot(bench, lists[len(cases) :], rundir, folder)
+        cases += _cases(campaign, bench, run, names[len(cases) :], rundir, versions)
+        if len(cases) == len(lists):
+            return cases
+        say(f"{variant}: list {len(cases)} of {len(lists)} broke the guest: {run.broke}")
+    raise GuestError(
+        f"{variant}: the guest broke in {_BOOTS} boots, at last in list {len(cases)} of "
+        f"{len(lists)}: {run.broke}",
+        hint="give the campaign lists that this variant survives",
+    )
+
+
+def _boot(bench: Bench, lists: Sequence[OpList], rundir: RunDir, folder: Path) -> ListsRun:
+    """Run lists until they end or the guest breaks; what a folder has already is read."""
+    done = folder / _RUN
+    if not done.is_file():
         run = run_lists(bench, lists, rundir, folder)
-        write_atomically(done, str(run.seconds).encode())
-    return list(_cases(campaign, bench, run, names, rundir, versions))
+        said = {"seconds": run.seconds, "lists": len(run.lists), "broke": run.broke}
+        write_atomically(done, json.dumps(said).encode())
+        return run
+    said = json.loads(done.read_text())
+    base, killed, log = (folder / f for f in ("base.raw", "killed.raw", "writes.log"))
+    some = lists[: said["lists"]]
+    return read_run(bench, some, base, killed, log, said["seconds"], said["broke"])
 
 
 def _cases(
@@ -85,7 +109,9 @@ def _cases(
     hurd = bench.recipe.os is GuestOs.HURD
     try:
         with WorkingDisk(disk, rundir.scratch / "lists.raw") as work:
-            for name, ops, journal in zip(names, run.lists, run.journals, strict=True):
+            for name, ops, journal in zip(
+                names[: len(run.lists)], run.lists, run.journals, strict=True
+            ):
                 folder = rundir.out / name
                 folder.mkdir(exist_ok=True)
                 begin = (journal.first if journal.laid is None else journal.laid) + 1
@@ -115,6 +141,7 @@ def _cases(
                     strictness=campaign.strictness,
                     driver_flushes=None if hurd else True,
                     versions=versions,
+                    outcome=_outcome(journal, run.broke if ops is run.lists[-1] else ""),
                 )
                 case.save()
                 yield case
@@ -127,3 +154,9 @@ def _end(journal: OpJournal) -> int:
     if journal.end is not None:
         return journal.end
     return max(max(span.begin, span.end or 0) for span in journal.spans.values())
+
+
+def _outcome(journal: OpJournal, broke: str) -> Outcome:
+    """How a list ended; `broke` says how the guest failed in it, if it did."""
+    last = len(journal.spans) - 1
+    return Outcome(Ending.DIED, last, broke) if broke else Outcome(Ending.ALL, last)

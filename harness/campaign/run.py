@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.campaign.again import next_disk
 from harness.campaign.case import Case, is_case, load_case
 from harness.campaign.compare import exit_code
-from harness.campaign.guest import record
+from harness.campaign.guest import Run, record
 from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lists import record_lists
 from harness.campaign.live import Live
@@ -183,7 +184,24 @@ class _Runner:
         for seed in self._campaign.seeds:
             for trial in self._campaign.fates:
                 name = f"{variant}-{seed}" + (f"-{trial.name}" if trial else "")
-                self._judging.judge(self._case(name, variant, seed, trial))
+                setup = self._campaign.prelude(seed, trial)
+                steps = self._campaign.workload(seed, trial)
+                case = self._case(Run(name, variant, seed, setup, steps), trial)
+                self._judging.judge(case)
+                self._go_on(case)
+
+    def _go_on(self, case: Case) -> None:
+        """The later rounds of a seed: each begins with a crash state of the one before."""
+        first, rounds = case.name, self._campaign.stress.rounds if self._campaign.stress else 1
+        for number in range(2, rounds + 1):
+            name = f"{first}-{number}"
+            disk = self._judging.rundir.scratch / f"{name}.raw"
+            start = next_disk(case, self._campaign, disk)
+            steps = self._campaign.round(case.seed, number, start)
+            run = Run(name, case.variant, case.seed, (), steps, start)
+            case = self._case(run, None, disk)
+            disk.unlink()
+            self._judging.judge(case)
 
     def _lists(self, variant: str) -> list[Case]:
         with self._live.phase(f"{variant}: op lists in the guest"):
@@ -206,25 +224,27 @@ class _Runner:
             self._accel = choose_accel(accel, probe, self._judging.rundir)
         return self._accel
 
-    def _case(self, name: str, variant: str, seed: int, trial: Trial | None) -> Case:
+    def _case(self, run: Run, trial: Trial | None, disk: Path | None = None) -> Case:
+        """Carry out a run, on `disk` or on a fresh file system; what is there is not redone."""
         rundir = self._judging.rundir
-        folder = rundir.out / name
+        folder = rundir.out / run.name
         if is_case(folder):
             return load_case(folder)
         if folder.exists():  # the run was cut off before its evidence was complete
             shutil.rmtree(folder)
-        scenario = self._campaign.scenario(seed, trial)
+        scenario = self._campaign.scenario(run.setup, run.steps)
         command = self._options.command
         request = Request(
-            *(scenario, self._recipe, self._image, (variant,), command, trial), outlives=True
+            *(scenario, self._recipe, self._image, (run.variant,), command, trial),
+            outlives=True,
+            base=disk,
         )
-        with JsonlWriter(rundir.logs / f"{name}.jsonl") as writer:
+        with JsonlWriter(rundir.logs / f"{run.name}.jsonl") as writer:
             bus = Bus(time.monotonic)
-            bus.subscribe(self._live.guest(name, len(scenario.steps) - 1))
+            bus.subscribe(self._live.guest(run.name, len(scenario.steps) - 1))
             bus.subscribe(writer)
             context = Context(request, bus, rundir, self._accelerator())
-            made_with = versions(self._recipe, self._image)
-            return record(context, self._campaign, variant, seed, name, made_with)
+            return record(context, self._campaign, run, versions(self._recipe, self._image))
 
 
 def default_workers() -> int:

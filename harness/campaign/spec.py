@@ -18,7 +18,7 @@ from harness.workloads.agent.mixes import MIXES, mix
 from harness.workloads.agent.oplist import OpList, parse, single
 from harness.workloads.agent.patterns import names, pattern_list
 from harness.workloads.agent.rules import Semantics
-from harness.workloads.model import history
+from harness.workloads.model import Thing, history
 from harness.workloads.scenario import Disk, Scenario, Step, WatchedObject
 from harness.workloads.stress import WEIGHTS, stress
 
@@ -34,6 +34,9 @@ class Stress(Spec):
 
     ops: int = Field(default=150, ge=1, le=5000)
     seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    #: runs of each seed: each but the first goes on from a crash state of the one before, which the
+    #: guest mounts
+    rounds: int = Field(default=1, ge=1, le=20)
     #: how often an operation is drawn against the others; those not named keep their weight
     weights: dict[str, int] = Field(default_factory=dict)
 
@@ -191,6 +194,8 @@ class Campaign(Spec):
     def _one_workload(self) -> Campaign:
         if sum((self.stress is not None, self.lists is not None, bool(self.steps))) != 1:
             raise ValueError("a workload is one of `stress`, `lists` and `steps`")
+        if self.trials and self.stress and self.stress.rounds > 1:
+            raise ValueError("trials: a run with rounds has none")
         if self.trials and self.lists:
             raise ValueError("trials: op lists have none; use `stress` or `steps`")
         if len({trial.name for trial in self.trials}) != len(self.trials):
@@ -219,7 +224,7 @@ class Campaign(Spec):
     @property
     def run_oracles(self) -> tuple[Oracle, ...]:
         """Those that judge a run as a whole."""
-        wanted = {Oracle.LIVENESS: not self.lists, Oracle.ERROR: any(t.fault for t in self.trials)}
+        wanted = {Oracle.ERROR: any(t.fault for t in self.trials)}
         return tuple(oracle for oracle in RUN_ORACLES if wanted.get(oracle, True))
 
     @property
@@ -252,6 +257,12 @@ class Campaign(Spec):
         last = (_SYNC,) if trial is not None and trial.fault is not None else ()
         return (*steps[setup:], *last)
 
+    def round(self, seed: int, number: int, start: tuple[Thing, ...]) -> tuple[Step, ...]:
+        """The operations of a seed's later round, which goes on from `start`."""
+        assert self.stress is not None
+        weights = {**WEIGHTS, **self.stress.weights}
+        return stress(seed, self.stress.ops, weights, start=start, number=number)
+
     def expectation(self, variant: str, model: CrashModel, oracle: Oracle) -> Expectation:
         """What is expected; what is not named has to PASS.
 
@@ -261,15 +272,15 @@ class Campaign(Spec):
         usual = Expectation.ANY if model is CrashModel.LYING else Expectation.PASS
         return self.expect.get(variant, {}).get(model, {}).get(oracle, usual)
 
-    def scenario(self, seed: int, trial: Trial | None = None) -> Scenario:
+    def scenario(self, setup: tuple[Step, ...], steps: tuple[Step, ...]) -> Scenario:
         """A run as a scenario: what the guest is told to do until it is killed."""
         kill = Step.model_validate({"kill": "now"})
         return Scenario(
             name=self.name,
             title=self.title,
             disk=self.disk,
-            setup=self.prelude(seed, trial),
-            steps=(*self.workload(seed, trial), kill),
+            setup=setup,
+            steps=(*steps, kill),
             objects=(
                 WatchedObject(
                     path="lost+found", was={"type": "directory"}, now={"type": "directory"}

@@ -7,7 +7,9 @@ judged is in `harness.campaign.verdict` and `harness.campaign.listverdict`.
 
 from __future__ import annotations
 
+import base64
 import bisect
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +18,7 @@ from typing import Any
 from harness.workloads.agent.marks import OpJournal, Span
 from harness.workloads.agent.oplist import OpList, OpRef, parse
 from harness.workloads.journal import OpTimes, begun_by
-from harness.workloads.model import History, history
+from harness.workloads.model import FRESH, History, Thing, history
 from harness.workloads.ops import describe
 from harness.workloads.scenario import Step
 
@@ -32,10 +34,11 @@ class StepsWork:
     steps: tuple[Step, ...]
     journal: tuple[OpTimes, ...]
     hurd: bool = False
+    start: tuple[Thing, ...] = FRESH  #: what the file system holds before
 
     @cached_property
     def history(self) -> History:
-        return history(self.setup, self.steps, group_of_folder=self.hurd)
+        return history(self.setup, self.steps, start=self.start, group_of_folder=self.hurd)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -63,6 +66,7 @@ class StepsWork:
             "steps": [_plain(step) for step in self.steps],
             "journal": [asdict(times) for times in self.journal],
             "hurd": self.hurd,
+            "start": [_plain_thing(thing) for thing in self.start],
         }
 
 
@@ -155,7 +159,18 @@ def work_of(data: Mapping[str, Any]) -> Work:
         steps=tuple(Step.model_validate(step) for step in data["steps"]),
         journal=tuple(OpTimes(**times) for times in data["journal"]),
         hurd=data["hurd"],
+        start=tuple(_thing(each) for each in data["start"]),
     )
+
+
+def _plain_thing(thing: Thing) -> dict[str, Any]:
+    data = base64.b64encode(zlib.compress(thing.data)).decode()
+    return {**asdict(thing), "data": data}
+
+
+def _thing(data: Mapping[str, Any]) -> Thing:
+    found = zlib.decompress(base64.b64decode(data["data"]))
+    return Thing(**{**data, "data": found, "names": tuple(data["names"])})
 
 
 def _plain(step: Step) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Request:
     """What the user asked for.  `command` is the command line, for the report.
 
     `trial` befalls the run; `outlives` says that a guest which hangs or dies during an operation is
-    a result, and no error.
+    a result, and no error.  `base` is the crashed disk as it is at first; else mke2fs makes it.
     """
 
     scenario: Scenario
@@ -32,6 +32,7 @@ class Request:
     command: str
     trial: Trial | None = None
     outlives: bool = False
+    base: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,12 @@ CRASHED = "crash"  #: its name in the machine, where it is the second disk
 
 
 def make_base(context: Context, name: str, folder: Path) -> None:
-    """Make base.raw: a fresh file system, or a copy of the guest's root."""
+    """Make base.raw: the disk that was asked for, a fresh file system, or a copy of the root."""
     request = context.request
     variant, base = request.recipe.variants[name], folder / "base.raw"
+    if request.base is not None:
+        sparse_copy(request.base, base)
+        return
     if request.scenario.disk.which != "root":
         _need_room(folder, request.scenario.disk.size)
         made = ext2.mkfs(base, request.scenario.disk, variant, request.recipe.os)

@@ -37,7 +37,6 @@ _PROGRAM = "/bin/hurdle-agent"
 _FOLDER = "/tmp/lists"
 _SCRIPT = "/tmp/lists.sh"
 _PIECES = "/tmp/pieces"
-_AT_ONCE = 25  # lists that one command of the guest runs
 _LIST_SECONDS = 30.0  # of one small list under TCG, with its mount; each takes about one
 _OP_SECONDS = 0.5  # for each operation more
 _PREPARE_SECONDS = 120.0
@@ -53,6 +52,7 @@ class ListsRun:
     `journals` has for each list when its operations began and returned.  The state that a list
     began with is `base` and the log's entries up to `journal.laid`; its own states are made of the
     entries from there to `journal.end`.  `seconds` is what all lists took, without the boot.
+    `broke` says how the guest failed in the last of `lists`, if it did.
     """
 
     lists: tuple[OpList, ...]
@@ -62,6 +62,7 @@ class ListsRun:
     killed: Path
     log: Path
     seconds: float
+    broke: str = ""
 
     @property
     def per_minute(self) -> float:
@@ -86,8 +87,9 @@ class Bench:
 def run_lists(bench: Bench, lists: Sequence[OpList], rundir: RunDir, folder: Path) -> ListsRun:
     """Boot the guest, run the lists one after the other, kill QEMU.
 
-    `folder` takes base.raw, killed.raw and writes.log.  Raises `GuestError` when an operation can't
-    even be tried, `UsageError` for two lists of one run number.
+    `folder` takes base.raw, killed.raw and writes.log.  If the guest breaks in the middle of a
+    list, that one is the last.  Raises `GuestError` when it breaks before any list began,
+    `UsageError` for two lists of one run number.
     """
     if len({each.run for each in lists}) != len(lists):
         raise UsageError("each list needs a run number of its own")
@@ -104,12 +106,18 @@ def run_lists(bench: Bench, lists: Sequence[OpList], rundir: RunDir, folder: Pat
     log.write_bytes(b"")
     commands = _Commands(bench, sequence_at(journal) if journal else None)
     files = ((bench.agent, _PROGRAM), (fresh, _PIECES), (script, _SCRIPT))
-    seconds = _in_guest(bench, commands, lists, rundir, killed, log, files)
-    return read_run(bench, lists, base, killed, log, seconds)
+    tried, seconds, broke = _in_guest(bench, commands, lists, rundir, killed, log, files)
+    return read_run(bench, lists[:tried], base, killed, log, seconds, broke)
 
 
 def read_run(
-    bench: Bench, lists: Sequence[OpList], base: Path, killed: Path, log: Path, seconds: float
+    bench: Bench,
+    lists: Sequence[OpList],
+    base: Path,
+    killed: Path,
+    log: Path,
+    seconds: float,
+    broke: str = "",
 ) -> ListsRun:
     """What the log of a run tells.  Raises `GuestError` when a list never began."""
     marks = read_marks(WriteLog.read(log, bench.disk.size + AREA), bench.disk.size)
@@ -118,9 +126,10 @@ def read_run(
     if len(journals) != len(found):
         missing = lists[found.index(None)]
         raise GuestError(
-            f"the log has no mark of run {missing.run:06x}", hint="did the agent reach the disk?"
+            f"the log has no mark of run {missing.run:06x}" + (f": {broke}" if broke else ""),
+            hint="did the agent reach the disk?",
         )
-    return ListsRun(tuple(lists), tuple(journals), marks, base, killed, log, seconds)
+    return ListsRun(tuple(lists), tuple(journals), marks, base, killed, log, seconds, broke)
 
 
 def _in_guest(
@@ -131,8 +140,12 @@ def _in_guest(
     disk: Path,
     log: Path,
     files: Sequence[tuple[Path, str]],
-) -> float:
-    """Boot, run all lists, kill; the seconds that the lists took."""
+) -> tuple[int, float, str]:
+    """Boot, run the lists, kill.
+
+    Returns how many lists were begun, the seconds that they took, and how the guest broke in the
+    last of them.
+    """
     image, recipe = bench.image, bench.recipe
     if image.root is not None:
         # A root disk gets the files before the boot, so the guest needs no network.
@@ -161,14 +174,19 @@ def _in_guest(
         for command in (*recipe.prepare, f"chmod 755 {_PROGRAM}; sh {_SCRIPT}"):
             _must(guest, command, _PREPARE_SECONDS * scale)
         began = time.monotonic()
-        for first in range(0, len(lists), _AT_ONCE):
-            some = lists[first : first + _AT_ONCE]
-            ops = sum(len(thread) for each in some for thread in each.threads)
-            timeout = (_LIST_SECONDS * len(some) + _OP_SECONDS * ops) * scale
-            _must(guest, commands.run(some, first), timeout)
+        broke, tried = "", 0
+        while tried < len(lists) and not broke:
+            ops = lists[tried]
+            count = sum(len(thread) for thread in ops.threads)
+            timeout = (_LIST_SECONDS + _OP_SECONDS * count) * scale
+            try:
+                _must(guest, commands.run(ops, tried), timeout)
+            except GuestError as error:
+                broke = str(error)
+            tried += 1
         seconds = time.monotonic() - began
         machine.kill()
-    return seconds
+    return tried, seconds, broke
 
 
 class _Commands:
@@ -186,11 +204,8 @@ class _Commands:
         self._sequence = sequence
         self._marks = f" {self._device} {self._offset}" if bench.with_marks else ""
 
-    def run(self, lists: Sequence[OpList], first: int) -> str:
-        """Run some lists, the first of which is number `first` of all."""
-        return " && ".join(self._one(each, first + n) for n, each in enumerate(lists))
-
-    def _one(self, ops: OpList, number: int) -> str:
+    def run(self, ops: OpList, number: int) -> str:
+        """Run a list, which is number `number` of all."""
         lay = f"{_PROGRAM} lay {_PIECES} {self._device} {self._offset} {ops.run:06x}"
         if self._sequence is not None:
             lay += f" {self._sequence}:{1 + (number + 1) * _TRANSACTIONS}"

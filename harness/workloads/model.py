@@ -47,6 +47,26 @@ def _show(name: str, value: object) -> str:
 
 
 @dataclass(frozen=True)
+class Thing:
+    """An object that a workload begins with; `names` are its paths, the root's being empty."""
+
+    kind: str  #: directory, regular or symlink
+    mode: int
+    uid: int
+    gid: int
+    target: str
+    data: bytes
+    names: tuple[str, ...]
+
+
+#: what mke2fs makes
+FRESH = (
+    Thing("directory", 0o755, 0, 0, "", b"", (ROOT,)),
+    Thing("directory", 0o700, 0, 0, "", b"", ("lost+found",)),
+)
+
+
+@dataclass(frozen=True)
 class Version:
     """The bytes that a file had from the operation number `since` on (-1: before the first)."""
 
@@ -95,24 +115,23 @@ class _Inode:
 class Model:
     """A file system in memory that operations are applied to."""
 
-    def __init__(
-        self, looks: Mapping[str, Look] | None = None, *, group_of_folder: bool = False
-    ) -> None:
-        """Start from objects without bytes; without any, from an empty root and lost+found.
-
-        `group_of_folder`: a new object has the group of its folder (the Hurd), not of the process.
-        """
-        self._group_of_folder = False
-        looks = looks or {
-            ROOT: Look("directory", 0o755, 0, 0, 3),
-            "lost+found": Look("directory", 0o700, 0, 0, 2),
-        }
+    def __init__(self, start: Iterable[Thing] = FRESH, *, group_of_folder: bool = False) -> None:
+        """`group_of_folder`: a new object has the group of its folder (the Hurd), not of the
+        process."""
+        self._group_of_folder = group_of_folder
         self._inodes: dict[int, _Inode] = {}
         self._names: dict[str, int] = {}
         self._versions: dict[int, list[Version]] = {}
-        for path, look in looks.items():
-            self._add(path, _Inode(look.kind, look.mode, look.uid, look.gid, look.target), -1)
-        self._group_of_folder = group_of_folder
+        named = []
+        for number, each in enumerate(start):
+            self._inodes[number] = _Inode(
+                each.kind, each.mode, each.uid, each.gid, each.target, each.data
+            )
+            if each.kind == "regular":
+                self._versions[number] = [Version(-1, each.data)]
+            named += [(name, number) for name in each.names]
+        for name, number in sorted(named):  # a folder comes before what is in it
+            self._name(name, number)
 
     def apply(self, step: Step, number: int) -> list[Moment]:
         """Apply an operation; the moments that it leads through, none where no name changes.
@@ -307,14 +326,18 @@ _RULES: dict[str, Callable[[Model, Any, int], bool]] = {
 
 
 def history(
-    setup: Iterable[Step], steps: Iterable[Step], *, group_of_folder: bool = False
+    setup: Iterable[Step],
+    steps: Iterable[Step],
+    *,
+    start: Iterable[Thing] = FRESH,
+    group_of_folder: bool = False,
 ) -> History:
-    """What a file system that mke2fs made holds before and after each operation of `steps`.
+    """What a file system holds before and after each operation of `steps`.
 
-    `group_of_folder` is as for `Model`.
+    `start` and `group_of_folder` are as for `Model`.
     Raises `UsageError` for an operation that can't work or is not in the model.
     """
-    model = Model(group_of_folder=group_of_folder)
+    model = Model(start, group_of_folder=group_of_folder)
     for step in setup:
         model.apply(step, -1)
     moments = [model.moment(-1)]

@@ -8,10 +8,10 @@ by which the oracles tell it from any other.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.workloads.model import Model
+from harness.workloads.model import FRESH, Model, Thing
 from harness.workloads.scenario import Step
 
 #: how often an operation is drawn, against the others
@@ -39,16 +39,16 @@ _DEPTH = 3
 
 
 class _Draw:
-    def __init__(self, seed: int, weights: Mapping[str, int]) -> None:
+    def __init__(self, seed: int | str, weights: Mapping[str, int], start: Iterable[Thing]) -> None:
         self.random = random.Random(seed)
-        self.model = Model()
+        self.model = Model(start)
         self._names = [name for name, weight in weights.items() if weight > 0]
         self._weights = [weights[name] for name in self._names]
 
-    def step(self, number: int) -> Step:
+    def step(self, number: int, mark: str) -> Step:
         for _ in range(_TRIES):
             (name,) = self.random.choices(self._names, self._weights)
-            arguments = getattr(self, f"_{name}")(f"w{number}")
+            arguments = getattr(self, f"_{name}")(mark)
             if arguments is not None:
                 step = Step.model_validate({name: arguments})
                 self.model.change(step, number)
@@ -147,7 +147,19 @@ class _Draw:
         return {}
 
 
-def stress(seed: int, count: int, weights: Mapping[str, int] = WEIGHTS) -> tuple[Step, ...]:
-    """`count` operations; the same arguments give the same ones on every machine."""
-    draw = _Draw(seed, weights)
-    return tuple(draw.step(number) for number in range(count))
+def stress(
+    seed: int,
+    count: int,
+    weights: Mapping[str, int] = WEIGHTS,
+    *,
+    start: Iterable[Thing] = FRESH,
+    number: int = 1,
+) -> tuple[Step, ...]:
+    """`count` operations; the same arguments give the same ones on every machine.
+
+    `start` is what there is before; `number` is that of the run on this file system, so that no
+    two runs write the same.
+    """
+    draw = _Draw(seed if number == 1 else f"{seed} {number}", weights, start)
+    mark = f"{number}w" if number > 1 else "w"
+    return tuple(draw.step(place, f"{mark}{place}") for place in range(count))

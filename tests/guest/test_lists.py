@@ -31,7 +31,9 @@ def run(guest: str, variant: str, lists: Sequence[OpList], folder: Path, scratch
     agent = build_for_hurd(Cache.default(), print) if hurd else build(folder / "agent")
     bench = Bench(recipe, image, variant, agent, TCG)
     with RunDir(folder / "out", base=scratch / "s") as rundir:
-        return run_lists(bench, lists, rundir, folder)
+        done = run_lists(bench, lists, rundir, folder)
+    assert done.broke == ""
+    return done
 
 
 @pytest.mark.guest

@@ -41,7 +41,8 @@ def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> Non
         assert lists == campaign.lists.op_lists(LINUX)
         return
     for seed in campaign.seeds[:1]:
-        assert len(campaign.scenario(seed).steps) == len(campaign.workload(seed)) + 1
+        steps = campaign.workload(seed)
+        assert len(campaign.scenario(campaign.setup, steps).steps) == len(steps) + 1
 
 
 @pytest.mark.parametrize(

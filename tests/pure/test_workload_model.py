@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.campaign.work import StepsWork, work_of
 from harness.crash.blocks import BLOCK, ZERO_ID, block_id
 from harness.errors import UsageError
 from harness.oracles.acknowledged import Acknowledged, Acknowledgement, Strictness, acknowledged
@@ -17,7 +18,7 @@ from harness.oracles.names import NamesJudge
 from harness.oracles.observed import FileSeen, Observed
 from harness.verdicts import Verdict
 from harness.workloads.journal import OpTimes
-from harness.workloads.model import History, Moment, history
+from harness.workloads.model import History, Moment, Thing, history
 from harness.workloads.scenario import Step
 from harness.workloads.stress import stress
 
@@ -261,3 +262,23 @@ def test_flushes_around_commits(flushes: list[int], driver: bool | None, verdict
 
 def test_zeros_have_a_name_of_their_own() -> None:
     assert block_id(bytes(BLOCK)) == ZERO_ID
+
+
+def test_a_workload_goes_on_from_what_a_crash_left() -> None:
+    start = (
+        Thing("directory", 0o755, 0, 0, "", b"", ("",)),
+        Thing("directory", 0o755, 0, 7, "", b"", ("P",)),
+        Thing("regular", 0o644, 0, 0, "", b"left", ("P/a", "b")),
+    )
+    work = steps({"append": {"path": "P/a", "size": 100, "mark": "2w0"}}, {"create": "P/c"})
+    found = history((), work, start=start, group_of_folder=True)
+    first, last = found.moments[0], found.moments[-1]
+    assert first.looks["b"].links == 2 and first.files["b"] == first.files["P/a"]
+    assert last.looks["P/c"].gid == 7
+    old, new = found.versions[last.files["b"]]
+    assert (old.since, old.data) == (-1, b"left") and new.data.startswith(b"left")
+    again = stress(1, 60, start=start, number=2)
+    history((), again, start=start)  # each operation works
+    assert again != stress(1, 60, start=start, number=3)
+    case = StepsWork((), work, (), hurd=True, start=start)
+    assert work_of(case.plain()) == case
