@@ -37,7 +37,7 @@ expression list ES;
  {
    ...
 -  return 0;
-+  return diskfs_journal_error ();
++  return diskfs_journal_synced ();
  }
 
 @fsys_syncfs@
@@ -46,7 +46,7 @@ expression list ES;
  {
    ...
 -  return 0;
-+  return diskfs_journal_error ();
++  return diskfs_journal_synced ();
  }
 
 @readonly@
@@ -57,3 +57,13 @@ expression list ES;
     )
    return 1;
  else { ... }
+
+@writable@
+@@
+ if (
+-    diskfs_readonly
++    diskfs_readonly || diskfs_journal_error ()
+    )
+   err = argz_add (...);
+ else
+   err = argz_add (...);

@@ -39,6 +39,27 @@
    ...
  }
 
+// The error of the last write was dropped.
+@last_write@
+@@
+ file_pager_write_page (...)
+ {
+   ...
+   if (!err)
+-    pending_blocks_write (&pb);
++    err = pending_blocks_write (&pb);
+   ...
+-  return err;
++  return ext2_journal_wrote (node, err);
+ }
+
+// What failed is not done: it is tried again page by page.
+@bulk@
+@@
+-done += built;
++if (! werr)
++  done += built;
+
 @unlock@
 @@
 -return ext2_unlock_page (pager, page);

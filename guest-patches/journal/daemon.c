@@ -160,6 +160,24 @@ journal_checkpoint (struct journal *j, uint32_t want)
   return err;
 }
 
+/* With the lock held.  */
+static bool
+nothing_left (const struct journal *j)
+{
+  return !j->running && !j->committing && jlist_empty (&j->done);
+}
+
+bool
+journal_is_empty (struct journal *j)
+{
+  j->ops->mutex_lock (j->ctx, j->sb_lock);
+  jlock (j);
+  bool empty = nothing_left (j) && j->sb.start == 0;
+  junlock (j);
+  j->ops->mutex_unlock (j->ctx, j->sb_lock);
+  return empty;
+}
+
 /* A page worker may come in at any time.  SB_LOCK is held from the look to
    the write: a commit that is not seen here has yet to ask whether the log is
    marked in use, and marks it.  */
@@ -170,7 +188,7 @@ mark_empty (struct journal *j)
 
   j->ops->mutex_lock (j->ctx, j->sb_lock);
   jlock (j);
-  bool empty = !j->running && !j->committing && jlist_empty (&j->done);
+  bool empty = nothing_left (j);
   uint32_t seq = j->next_seq;
   junlock (j);
   /* The log stays as it is, in use and right.  */

@@ -207,6 +207,9 @@ int journal_open (const struct journal_params *params,
    last transaction is returned when all is done.  */
 int journal_quiesce (struct journal *j);
 
+/* Nothing happened since a quiesce.  */
+bool journal_is_empty (struct journal *j);
+
 /* Quiesce unless aborted, and free everything.  */
 int journal_close (struct journal *j);
 

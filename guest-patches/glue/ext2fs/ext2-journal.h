@@ -30,6 +30,13 @@ struct ext2_journal_node
   /* While the node is cut, the first page that goes away, or 0.  */
   vm_offset_t cut;
   int cutting;
+  /* Data that could not be written: to be told by fsync, and by the commit
+     that it was to come before.  */
+  _Atomic int lost, unordered;
+  /* While the node is cut in steps, the size that it will have: on disk it
+     has it, and is on the list of orphans, from the first step on.  */
+  off_t target;
+  int steps;
 };
 
 /* journal-mount.c */
@@ -105,6 +112,8 @@ error_t ext2_journal_read_file (struct node *np, off_t dev_block,
    back.  */
 int ext2_journal_write_file (struct node *np, vm_offset_t offset, void *buf,
 			     error_t *err);
+/* Data of NP was written, with ERR, which is returned.  */
+error_t ext2_journal_wrote (struct node *np, error_t err);
 /* Nonzero if pages of NP have to be looked at one by one.  */
 int ext2_journal_page_by_page (struct node *np);
 /* ext2_unlock_page, in an operation.  */

@@ -42,6 +42,12 @@ extern bool ext2_journal_check;
 
 /* journal-handle.c */
 
+/* What an operation may change at most, besides what depends on sizes: a
+   rename over a directory changes two parents' inodes and blocks, the
+   parent's entry in the moved directory, four inodes in all, and may extend
+   the target by a block with its indirect blocks.  */
+#define CHANGE_CREDITS 32
+
 /* As diskfs_journal_start, with what it may change: CREDITS blocks, and
    REVOKES freed blocks of metadata.  */
 error_t ext2_journal_begin (unsigned credits, unsigned revokes);
@@ -50,6 +56,8 @@ error_t ext2_journal_end (error_t err);
 void ext2_journal_fail (error_t err, const char *what);
 void ext2_journal_access_block (block_t block);
 void ext2_journal_dirty_block (block_t block);
+/* The current operation will end with ERR, if that is not 0.  */
+void ext2_journal_spoil (error_t err);
 /* More credits for the current operation.  */
 error_t ext2_journal_extend (unsigned credits, unsigned revokes);
 
@@ -68,10 +76,18 @@ error_t ext2_journal_free_run (block_t block, unsigned long count,
 /* What it takes to free the blocks of NP from END on.  */
 void ext2_journal_trunc_cost (struct node *np, unsigned *credits,
 			      unsigned *revokes);
+/* How many blocks of metadata one step of a cut frees at most.  */
+#define STEP_REVOKES 5000
+/* The block from which on one operation with that many CREDITS can cut NP,
+   and END if it can cut all behind END.  */
+uint32_t ext2_journal_step (struct node *np, uint32_t end, unsigned credits);
 
 /* journal-mount.c */
 
-/* The superblock says that the log is in use.  */
+/* A handle is about to be started, and is gone.  */
+void ext2_journal_enter (void);
+void ext2_journal_exit (void);
+/* With a handle: the superblock says that the log is in use.  */
 error_t ext2_journal_in_use (void);
 
 /* journal-node.c */
@@ -92,6 +108,9 @@ void ext2_journal_ordered_committed (journal_tid_t tid);
 int ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
 				uint64_t count);
 struct pager *ext2_journal_pager_of (struct node *np);
+/* What kept data from the disk since the last call, of NP or, for null, of
+   any file.  */
+error_t ext2_journal_lost (struct node *np);
 
 /* inode.c, made known.  */
 struct ext2_inode *ext2_write_node (struct node *np);

@@ -16,11 +16,6 @@ static __thread struct
   unsigned credits, revokes;
 } operation;
 
-/* What an operation may change at most, besides what depends on sizes: a
-   rename over a directory changes two parents' inodes and blocks, the
-   parent's entry in the moved directory, four inodes in all, and may extend
-   the target by a block with its indirect blocks.  */
-#define CHANGE_CREDITS 32
 /* Directories, indirect blocks and the like that it frees.  They cost one
    block of the log, whether it is one or a thousand.  */
 #define CHANGE_REVOKES 1000
@@ -33,6 +28,7 @@ ext2_journal_begin (unsigned credits, unsigned revokes)
 
   if (credits > ext2_journal_limits.max_handle)
     credits = ext2_journal_limits.max_handle;
+  ext2_journal_enter ();
   err = journal_start (ext2_journal, credits, revokes, &h);
   if (! err)
     {
@@ -42,6 +38,8 @@ ext2_journal_begin (unsigned credits, unsigned revokes)
       if (err)
 	journal_stop (h);
     }
+  if (err)
+    ext2_journal_exit ();
   return err;
 }
 
@@ -49,8 +47,13 @@ error_t
 ext2_journal_end (error_t err)
 {
   struct journal_handle *h = journal_current ();
-  error_t stop = h ? journal_stop (h) : 0;
+  error_t stop = 0;
 
+  if (h)
+    {
+      stop = journal_stop (h);
+      ext2_journal_exit ();
+    }
   return err ? err : stop;
 }
 
@@ -144,11 +147,13 @@ diskfs_journal_create_node (struct node *dir, const char *name, mode_t mode,
   if (operation.depth > 0 && operation.left)
     {
       struct journal_handle *h;
-      error_t err = journal_start_worker (ext2_journal, NULL, CHANGE_CREDITS,
-					  0, &h);
+      error_t err;
 
+      ext2_journal_enter ();
+      err = journal_start_worker (ext2_journal, NULL, CHANGE_CREDITS, 0, &h);
       if (err)
 	{
+	  ext2_journal_exit ();
 	  diskfs_drop_dirstat (dir, ds);
 	  *np = NULL;
 	  return err;
@@ -190,6 +195,19 @@ error_t
 diskfs_journal_error (void)
 {
   return ext2_journal && journal_error (ext2_journal) ? EIO : 0;
+}
+
+error_t
+diskfs_journal_synced (void)
+{
+  return diskfs_journal_error () ?: ext2_journal_lost (NULL);
+}
+
+void
+ext2_journal_spoil (error_t err)
+{
+  if (operation.depth > 0 && err && ! operation.err)
+    operation.err = err;
 }
 
 error_t

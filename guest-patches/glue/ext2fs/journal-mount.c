@@ -78,6 +78,31 @@ set_recover (bool on)
   return write_super ();
 }
 
+/* Handles that are open or about to be.  While LOOKING is set none is added:
+   RECOVER goes off only when nobody who saw it on is on the way to a
+   commit.  */
+static _Atomic unsigned handles;
+static _Atomic bool looking;
+
+void
+ext2_journal_enter (void)
+{
+  handles++;
+  while (looking)
+    {
+      handles--;
+      pthread_mutex_lock (&in_use_lock);
+      pthread_mutex_unlock (&in_use_lock);
+      handles++;
+    }
+}
+
+void
+ext2_journal_exit (void)
+{
+  handles--;
+}
+
 error_t
 ext2_journal_in_use (void)
 {
@@ -96,21 +121,37 @@ ext2_journal_in_use (void)
   return err;
 }
 
+/* The log was empty a moment ago.  If it is still, the disk says so.  */
+static error_t
+clear_recover (void)
+{
+  error_t err = EBUSY;
+
+  pthread_mutex_lock (&in_use_lock);
+  looking = true;
+  if (handles == 0 && journal_is_empty (ext2_journal))
+    {
+      err = in_use ? set_recover (false) : 0;
+      in_use = false;
+    }
+  looking = false;
+  pthread_mutex_unlock (&in_use_lock);
+  return err;
+}
+
+/* Faults may come in between, one after the other.  */
+#define QUIESCE_TRIES 50
+
 /* All is on disk and at home, and the log is empty.  No operation runs.  */
 static error_t
 quiesce (void)
 {
-  error_t err;
+  error_t err = EBUSY;
+  int i;
 
   ext2_journal_reap_wait ();
-  pthread_mutex_lock (&in_use_lock);
-  err = journal_quiesce (ext2_journal);
-  if (! err && in_use)
-    {
-      in_use = false;
-      err = set_recover (false);
-    }
-  pthread_mutex_unlock (&in_use_lock);
+  for (i = 0; i < QUIESCE_TRIES && err == EBUSY; i++)
+    err = journal_quiesce (ext2_journal) ?: clear_recover ();
   if (err)
     ext2_warning ("the journal stays in use: %s", strerror (err));
   return err;
@@ -367,6 +408,9 @@ ext2_journal_readonly_changed (int readonly)
     return;
   if (readonly)
     {
+      /* A fault may have been faster than the change.  */
+      if (ext2_journal && in_use && ! journal_error (ext2_journal))
+	quiesce ();
       if (ext2_journal)
 	park ();
       return;

@@ -91,13 +91,20 @@ remove_orphan (struct orphan **p, struct orphan *before)
 }
 
 /* NP's inode DI was just written: have it on the list if, and only if, it is
-   to be freed.  */
+   to be freed or cut.  */
 static void
 place_orphan (struct node *np, struct ext2_inode *di)
 {
-  bool wanted = np->dn_stat.st_nlink == 0 && np->dn_stat.st_mode != 0;
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  bool wanted = jn->steps
+    || (np->dn_stat.st_nlink == 0 && np->dn_stat.st_mode != 0);
   struct orphan *before, **p, *o;
 
+  if (jn->steps)
+    {
+      di->i_size = htole32 (jn->target);
+      di->i_size_high = htole32 (jn->target >> 32);
+    }
   pthread_mutex_lock (&orphan_lock);
   p = find_orphan (np->cache_id, &before);
   o = p ? *p : NULL;
@@ -251,6 +258,31 @@ read_orphans (void)
   return count;
 }
 
+/* A crash left NP, which has a name, half-cut: it is to end with its
+   size.  */
+static void
+finish_cut (struct node *np)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  uint32_t end = boffs_block (round_block (np->dn_stat.st_size));
+  unsigned most = ext2_journal_limits.max_handle;
+  uint32_t from = UINT32_MAX;
+
+  jn->target = np->dn_stat.st_size;
+  jn->steps = 1;
+  while (from > end && ! ext2_journal_begin (most, STEP_REVOKES))
+    {
+      pthread_mutex_lock (&np->lock);
+      from = ext2_journal_step (np, end, most - CHANGE_CREDITS);
+      ext2_journal_trunc (np, from);
+      np->dn_set_ctime = 1;
+      diskfs_node_update (np, 0);
+      pthread_mutex_unlock (&np->lock);
+      if (ext2_journal_end (0))
+	break;
+    }
+}
+
 /* What a crash left unfinished.  Nodes without a name are freed by whoever
    drops them last, which is this function.  One with a name, as Linux
    leaves it, was being cut.  */
@@ -268,7 +300,6 @@ ext2_journal_load_orphans (void)
   for (i = 0; i < count; i++)
     {
       struct node *np;
-      unsigned credits, revokes;
 
       if (diskfs_cached_lookup (inums[i], &np))
 	continue;
@@ -278,17 +309,7 @@ ext2_journal_load_orphans (void)
 	  continue;
 	}
       pthread_mutex_unlock (&np->lock);
-      ext2_journal_trunc_cost (np, &credits, &revokes);
-      if (! ext2_journal_begin (credits + 8, revokes))
-	{
-	  pthread_mutex_lock (&np->lock);
-	  ext2_journal_trunc (np, boffs_block
-			      (round_block (np->dn_stat.st_size)));
-	  np->dn_set_ctime = 1;
-	  diskfs_node_update (np, 0);
-	  pthread_mutex_unlock (&np->lock);
-	  ext2_journal_end (0);
-	}
+      finish_cut (np);
       diskfs_nrele (np);
     }
   if (count)

@@ -4,6 +4,7 @@
 
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <hurd/store.h>
@@ -207,13 +208,43 @@ ext2_journal_ordered_committed (journal_tid_t tid)
     }
 }
 
+/* Of any file.  */
+static _Atomic int lost_data;
+
+error_t
+ext2_journal_wrote (struct node *np, error_t err)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+
+  if (err && ext2_journal)
+    {
+      if (! jn->lost)
+	ext2_warning ("inode %llu: data could not be written: %s",
+		      (unsigned long long) np->cache_id, strerror (err));
+      jn->lost = jn->unordered = lost_data = err;
+    }
+  return err;
+}
+
+error_t
+ext2_journal_lost (struct node *np)
+{
+  return atomic_exchange (np ? &diskfs_node_disknode (np)->journal.lost
+			  : &lost_data, 0);
+}
+
+/* The kernel may have returned the page before: an error counts from when
+   it happened.  */
 int
 ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
 			    uint64_t count)
 {
-  pager_sync_some ((struct pager *) (uintptr_t) object,
-		   first << log2_block_size, count << log2_block_size, 1);
-  return 0;
+  struct pager *pager = (struct pager *) (uintptr_t) object;
+  struct node *np = pager_get_upi (pager)->node;
+
+  pager_sync_some (pager, first << log2_block_size, count << log2_block_size,
+		   1);
+  return atomic_exchange (&diskfs_node_disknode (np)->journal.unordered, 0);
 }
 
 /* A fault may allocate a block and as many as three indirect ones, each in
@@ -246,6 +277,7 @@ fault_start (struct node *np, struct journal_handle **h, bool *parent)
   struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
   error_t err = EAGAIN;
 
+  ext2_journal_enter ();
   pthread_mutex_lock (&writer_lock);
   *parent = jn->writer != NULL;
   if (*parent)
@@ -267,6 +299,8 @@ fault_start (struct node *np, struct journal_handle **h, bool *parent)
       if (! err && (err = ext2_journal_in_use ()) != 0)
 	journal_stop (*h);
     }
+  if (err)
+    ext2_journal_exit ();
   return err;
 }
 
@@ -276,6 +310,7 @@ fault_stop (struct node *np, struct journal_handle *h, bool parent)
   struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
   error_t err = journal_stop (h);
 
+  ext2_journal_exit ();
   if (parent)
     {
       pthread_mutex_lock (&writer_lock);

@@ -72,23 +72,16 @@ diskfs_journal_defer_drop (struct node *np)
 static void
 shorten (struct node *np)
 {
-  for (;;)
-    {
-      unsigned credits, revokes;
-      off_t size = np->allocsize;
-      off_t step = (off_t) 1 << (log2_block_size + 13);
+  unsigned most = ext2_journal_limits.max_handle;
+  uint32_t from;
 
-      ext2_journal_trunc_cost (np, &credits, &revokes);
-      if (credits + DROP_CREDITS <= ext2_journal_limits.max_handle
-	  && revokes <= ext2_journal_limits.max_handle * 64)
-	return;
-      if (size <= step)
-	return;
-      if (ext2_journal_begin (ext2_journal_limits.max_handle, 10000))
+  while ((from = ext2_journal_step (np, 0, most - DROP_CREDITS)) > 0)
+    {
+      if (ext2_journal_begin (most, STEP_REVOKES))
 	return;
       pthread_mutex_lock (&np->lock);
-      np->dn_stat.st_size = size;
-      diskfs_truncate (np, size - step);
+      np->dn_stat.st_size = np->allocsize;
+      diskfs_truncate (np, (off_t) from << log2_block_size);
       pthread_mutex_unlock (&np->lock);
       ext2_journal_end (0);
     }

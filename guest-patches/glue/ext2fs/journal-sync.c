@@ -32,6 +32,8 @@ ext2_journal_update_file (struct node *np, int wait)
     return 0;
   write_data (np, wait);
   diskfs_node_update (np, wait);
+  if (wait)
+    ext2_journal_spoil (ext2_journal_lost (np));
   return 1;
 }
 
@@ -39,7 +41,7 @@ error_t
 diskfs_journal_fsync (struct node *np, int wait)
 {
   journal_tid_t tid;
-  error_t err;
+  error_t err, lost;
 
   if (! ext2_journal)
     {
@@ -47,6 +49,7 @@ diskfs_journal_fsync (struct node *np, int wait)
       return 0;
     }
   write_data (np, wait);
+  lost = ext2_journal_lost (np);
   err = ext2_journal_begin (4, 0);
   if (err)
     return err;
@@ -57,7 +60,7 @@ diskfs_journal_fsync (struct node *np, int wait)
   err = ext2_journal_end (0);
   if (! err && wait)
     err = journal_fsync (ext2_journal, tid);
-  return err;
+  return err ?: lost;
 }
 
 static error_t

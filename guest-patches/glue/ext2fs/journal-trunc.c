@@ -4,13 +4,21 @@
 
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
+#include <string.h>
+
 #include "journal-glue.h"
 
 /* To free a block costs its bitmap, its group's descriptor and the
    superblock, however many are freed.  So the cost of a cut is bounded by the
    groups that the file has blocks in, and it is one operation, done whole or
-   not at all, unless the log is tiny and the groups are many.  Indirect blocks
-   that go away entirely are not changed but revoked.  */
+   not at all.  Indirect blocks that go away entirely are not changed but
+   revoked.
+
+   If the log is tiny and the groups are many, it is several operations, from
+   the end of the file on.  No lock is held between them.  From the first to
+   the last the inode on disk has its final size and is on the list of
+   orphans, so whoever mounts it after a crash does the rest: on disk, too,
+   the cut is done or not.  */
 
 void
 ext2_journal_trunc_cost (struct node *np, unsigned *credits,
@@ -169,9 +177,152 @@ cut (struct run *r, block_t *p, int depth, uint64_t from)
     record_global_poke (bh);
 }
 
+/* What a step may still free.  */
+struct step
+{
+  unsigned char *groups;	/* Bits of those that are paid for.  */
+  unsigned credits, revokes;
+  bool directory;
+  uint32_t end, from;
+};
+
+/* Pay for BLOCK.  Returns false if there is not enough left.  */
+static bool
+afford (struct step *s, block_t block, bool metadata)
+{
+  unsigned long group = (block - le32toh (sblock->s_first_data_block))
+    / le32toh (sblock->s_blocks_per_group);
+
+  if (metadata && s->revokes-- == 0)
+    return false;
+  if (group >= groups_count || test_bit (group, s->groups))
+    return true;
+  if (s->credits < 2)		/* Its bitmap and its descriptor.  */
+    return false;
+  s->credits -= 2;
+  set_bit (group, s->groups);
+  return true;
+}
+
+/* Pay for what BLOCK, at DEPTH levels above data, leads to, from its end on;
+   BASE is where its range begins.  Returns false as above.  */
+static bool
+afford_tree (struct step *s, block_t block, int depth, uint64_t base)
+{
+  uint64_t span = 1;
+  block_t *bh;
+  unsigned i;
+  bool paid = true;
+  int d;
+
+  if (block == 0)
+    return true;
+  if (! afford (s, block, depth > 0 || s->directory))
+    return false;
+  if (depth == 0)
+    {
+      s->from = base;
+      return true;
+    }
+  for (d = 1; d < depth; d++)
+    span *= addr_per_block;
+  bh = disk_cache_block_ref (block);
+  for (i = addr_per_block; i-- > 0 && paid && base + (i + 1) * span > s->end;)
+    paid = afford_tree (s, bh[i], depth - 1, base + i * span);
+  disk_cache_block_deref (bh);
+  return paid;
+}
+
+uint32_t
+ext2_journal_step (struct node *np, uint32_t end, unsigned credits)
+{
+  struct disknode *dn = diskfs_node_disknode (np);
+  unsigned char groups[groups_count / 8 + 1];
+  struct step s = {
+    .groups = groups,
+    .credits = credits,
+    .revokes = STEP_REVOKES,
+    .directory = S_ISDIR (np->dn_stat.st_mode),
+    .end = end,
+    .from = UINT32_MAX
+  };
+  uint64_t single = EXT2_NDIR_BLOCKS, twice = single + addr_per_block;
+  uint64_t base[] = {
+    single, twice, twice + (uint64_t) addr_per_block * addr_per_block
+  };
+  unsigned most, frees;
+  bool paid = true;
+  int i;
+
+  /* Also what has no blocks at all.  */
+  ext2_journal_trunc_cost (np, &most, &frees);
+  if (most <= credits && frees <= STEP_REVOKES)
+    return end;
+  memset (groups, 0, sizeof groups);
+  pthread_rwlock_rdlock (&dn->alloc_lock);
+  for (i = 3; i-- > 0 && paid;)
+    paid = afford_tree (&s, dn->info.i_data[EXT2_NDIR_BLOCKS + i], i + 1,
+			base[i]);
+  for (i = EXT2_NDIR_BLOCKS; i-- > (int) end && paid;)
+    paid = afford_tree (&s, dn->info.i_data[i], 0, i);
+  pthread_rwlock_unlock (&dn->alloc_lock);
+  return paid ? end : s.from;
+}
+
+/* One operation of those that cut NP to SIZE, all but the last.  *MORE says
+   whether there was any need.  */
+static error_t
+shorten_step (struct node *np, off_t size, bool *more)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  uint32_t end = boffs_block (round_block (size)), from;
+  unsigned most = ext2_journal_limits.max_handle;
+  error_t err = ext2_journal_begin (most, STEP_REVOKES);
+
+  *more = false;
+  if (err)
+    return err;
+  pthread_mutex_lock (&np->lock);
+  from = ext2_journal_step (np, end, most - CHANGE_CREDITS);
+  if (diskfs_check_readonly ())
+    err = EROFS;
+  else if (from > end && ((off_t) from << log2_block_size)
+	   < np->dn_stat.st_size)
+    {
+      *more = true;
+      jn->target = size;
+      jn->steps = 1;
+      err = diskfs_truncate (np, (off_t) from << log2_block_size);
+      if (err)
+	jn->steps = 0;
+      diskfs_node_update (np, 0);
+    }
+  pthread_mutex_unlock (&np->lock);
+  return ext2_journal_end (err);
+}
+
+error_t
+diskfs_journal_shorten (struct node *np, off_t size)
+{
+  unsigned credits, revokes;
+  error_t err = 0;
+  bool more = true;
+
+  while (ext2_journal && more && ! err)
+    {
+      ext2_journal_trunc_cost (np, &credits, &revokes);
+      if (! S_ISREG (np->dn_stat.st_mode)
+	  || credits + CHANGE_CREDITS <= ext2_journal_limits.max_handle)
+	break;
+      err = shorten_step (np, size, &more);
+    }
+  return err;
+}
+
 void
 ext2_journal_trunc (struct node *np, uint32_t end)
 {
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
   struct run r = { .node = np, .metadata = S_ISDIR (np->dn_stat.st_mode) };
   block_t *blocks = diskfs_node_disknode (np)->info.i_data;
   uint64_t start = EXT2_NDIR_BLOCKS, span = addr_per_block;
@@ -190,5 +341,7 @@ ext2_journal_trunc (struct node *np, uint32_t end)
       span *= addr_per_block;
     }
   run_flush (&r);
+  if (jn->steps && end <= boffs_block (round_block (jn->target)))
+    jn->steps = 0;		/* That was the last.  */
   np->dn_stat_dirty = 1;
 }

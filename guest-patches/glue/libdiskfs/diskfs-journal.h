@@ -65,8 +65,15 @@ int diskfs_journal_defer_drop (struct node *np);
 /* NP, which is not locked, is to be on disk, if WAIT on return.  */
 error_t diskfs_journal_fsync (struct node *np, int wait);
 
+/* NP, which is not locked, is about to be cut to SIZE: cut what one
+   operation cannot.  Outside of operations.  */
+error_t diskfs_journal_shorten (struct node *np, off_t size);
+
 /* Nonzero if changes no longer reach the disk.  */
 error_t diskfs_journal_error (void);
+/* All was synced: nonzero if something could not be written since the last
+   call.  */
+error_t diskfs_journal_synced (void);
 
 /* undo.c: what failed half-way is taken back.  */
 

@@ -146,6 +146,12 @@ diskfs_S_file_chown (struct protid *cred, uid_t uid, gid_t gid)
 kern_return_t
 diskfs_S_file_set_size (struct protid *cred, off_t size)
 {
+  error_t err = 0;
+
+  if (cred && (cred->po->openstat & O_WRITE) && size >= 0)
+    err = diskfs_journal_shorten (cred->po->np, size);
+  if (err)
+    return err;
   return OPERATION (DISKFS_JOURNAL_TRUNCATE, cred, size,
 		    diskfs_J_file_set_size (cred, size));
 }

@@ -77,6 +77,18 @@ diskfs_journal_fsync (struct node *np, int wait)
 }
 
 error_t __attribute__ ((weak))
+diskfs_journal_shorten (struct node *np, off_t size)
+{
+  return 0;
+}
+
+error_t __attribute__ ((weak))
+diskfs_journal_synced (void)
+{
+  return 0;
+}
+
+error_t __attribute__ ((weak))
 diskfs_journal_error (void)
 {
   return 0;
