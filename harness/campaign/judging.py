@@ -8,20 +8,22 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from harness.campaign.agreement import differ, judge_agreement, sample
 from harness.campaign.case import Case
 from harness.campaign.compare import Count, Line, compare
 from harness.campaign.failures import save_failures
 from harness.campaign.judge import judge_run, judge_states, plan_contents
 from harness.campaign.lab import Content, Source
 from harness.campaign.live import Live
-from harness.campaign.recovery import chosen_parents, recoveries
+from harness.campaign.recoverers import Engine, Linux, Recoverer
+from harness.campaign.recovery import HONEST, chosen_parents, recoveries
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
 from harness.errors import InfraError
 from harness.rundir import RunDir
-from harness.verdicts import CrashModel, Verdict
+from harness.verdicts import CrashModel, Oracle, Verdict
 
 KILLED = "killed.raw"  #: the disk as the kill left it, beside a case's base
 
@@ -52,6 +54,7 @@ class Judging:
         began = time.monotonic()
         killed = self._killed(case)
         self._states(case, [(Source(case.folder), contents), *killed])
+        self._agreement(case)
         again = self._recoveries(case)
         self._states(case, again)
         self.store.add_seconds({"judging, wall": time.monotonic() - began})
@@ -107,6 +110,29 @@ class Judging:
         planned = sum(len(content.cuts) for _, contents in work for content in contents)
         self.store.set_planned(case.name, {CrashModel.RECOVERY: planned})
         return work
+
+    def _agreement(self, case: Case) -> None:
+        """Let other recoverers do a sample of states; once for a run."""
+        states, journal = self.campaign.states, case.journal_map
+        if Oracle.AGREEMENT not in self.campaign.run_oracles or any(
+            said.oracle is Oracle.AGREEMENT for said in self.store.log_verdicts(case.name)
+        ):
+            return
+        clean = [pair for pair in self.store.clean_replays(case.name) if pair[0].startswith(HONEST)]
+        asked = []
+        if journal is not None:
+            # Debian's kernel has one driver for ext3 and ext4, by the name of either.
+            recoverers: list[tuple[Recoverer, int]] = [
+                (Engine(journal, self.rundir.scratch), states.engine),
+                (Linux("ext4", self.rundir), states.linux),
+            ]
+            for recoverer, count in recoverers:
+                chosen = sample(clean, count, states.seed)
+                if chosen:
+                    with self.live.phase(f"{case.name}: {recoverer.name}, {len(chosen)} states"):
+                        found = differ(case, chosen, recoverer, self.rundir.scratch)
+                    asked.append((recoverer.name, len(chosen), found))
+        self.store.add_log_verdict(case.name, judge_agreement(asked))
 
     def _save_failures(self, case: Case, sources: dict[str, Source]) -> None:
         with self.live.phase(f"{case.name}: making failures small"):

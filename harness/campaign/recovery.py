@@ -22,7 +22,7 @@ from harness.process import run
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel
 
-_HONEST = tuple(f"{model}-" for model in (CrashModel.PREFIX, CrashModel.SUBSET, CrashModel.TORN))
+HONEST = tuple(f"{model}-" for model in (CrashModel.PREFIX, CrashModel.SUBSET, CrashModel.TORN))
 
 
 def chosen_parents(replayed: Sequence[str], count: int, seed: int) -> tuple[Cut, ...]:
@@ -30,7 +30,7 @@ def chosen_parents(replayed: Sequence[str], count: int, seed: int) -> tuple[Cut,
 
     Only of those that an honest disk can leave: what a lying one lost, recovery can't bring back.
     """
-    own = [name for name in replayed if name.startswith(_HONEST)]
+    own = [name for name in replayed if name.startswith(HONEST)]
     choice = random.Random(f"{seed}/recovery")
     chosen = own if len(own) <= count else sorted(choice.sample(own, count))
     return tuple(parse(name) for name in chosen)

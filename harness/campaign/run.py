@@ -30,9 +30,10 @@ from harness.events import Bus
 from harness.experiment.context import Context, Request
 from harness.experiment.trial import Trial
 from harness.experiment.versions import versions
+from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
-from harness.images.recipe import Recipe
+from harness.images.recipe import Recipe, load_recipe
 from harness.machine.accel import Accel, choose_accel
 from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
@@ -70,6 +71,10 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
     """
     variants = _variants(campaign, recipe, options.variant)
     require(f"qemu-system-{recipe.machine.arch}", "e2fsck", "debugfs", "mke2fs", "setpriv")
+    if campaign.states.engine:
+        require("gcc", "make")
+    if campaign.states.linux:
+        find_image(load_recipe("linux-control"), Cache.default())
     image = ready_image(recipe, variants, Cache.default(), say, tree=options.hurd)
     _claim(options, campaign)
     with ExitStack() as stack:

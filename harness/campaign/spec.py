@@ -140,6 +140,8 @@ class States(Spec):
     overlap: int = Field(default=0, ge=0)
     lying: int = Field(default=200, ge=0)
     recovery: int = Field(default=10, ge=0)  #: states whose recovery is crashed, at every write
+    engine: int = Field(default=0, ge=0)  #: states that our own journal recovers, too, on the host
+    linux: int = Field(default=0, ge=0, le=100)  #: states that the control guest recovers, too
 
     @property
     def limits(self) -> Limits:
@@ -224,7 +226,10 @@ class Campaign(Spec):
     @property
     def run_oracles(self) -> tuple[Oracle, ...]:
         """Those that judge a run as a whole."""
-        wanted = {Oracle.ERROR: any(t.fault for t in self.trials)}
+        wanted = {
+            Oracle.ERROR: any(trial.fault for trial in self.trials),
+            Oracle.AGREEMENT: self.states.engine or self.states.linux,
+        }
         return tuple(oracle for oracle in RUN_ORACLES if wanted.get(oracle, True))
 
     @property

@@ -223,6 +223,15 @@ class Store:
             )
             return [row[0] for row in rows]
 
+    def clean_replays(self, case: str) -> list[tuple[str, str]]:
+        """A state of each content that replay alone made whole, and its tree's digest; in order."""
+        with self._errors():
+            return self._db.execute(
+                'SELECT state, tree FROM contents WHERE "case" = ? AND replayed AND quick '
+                "ORDER BY state",
+                (case,),
+            ).fetchall()
+
     def known_states(self, case: str) -> set[str]:
         """The states that are judged, by id."""
         with self._errors():
