@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,6 @@ from harness.deadline import Deadline
 from harness.disk.copy import host_errors, sparse_copy
 from harness.disk.jbd2 import JournalMap
 from harness.disk.preen import Preener
-from harness.errors import InfraError
 from harness.guest.guest import Guest
 from harness.images.builders import find_image
 from harness.images.cache import Cache
@@ -27,11 +25,13 @@ from harness.machine.qemu import Machine
 from harness.machine.spec import DiskSpec, spec_for
 from harness.process import run
 from harness.rundir import RunDir
+from harness.tools import tool
 
 _SOURCES = Path(__file__).resolve().parents[2] / "guest-patches"
 _MIB = 1 << 20
 _BUILD_SECONDS = 300.0
 _MOUNT_SECONDS = 20.0  # of one image under TCG; half a second on an idle host
+BUILT_WITH = ("make", "gcc")
 _CONTROL = "linux-control"
 
 
@@ -65,13 +65,9 @@ class Engine:
             return [self._one(program, image, preener) for image in images]
 
     def _build(self) -> Path:
-        if shutil.which("gcc") is None or shutil.which("make") is None:
-            raise InfraError(
-                "our journal can't be built for the host: there is no gcc or make",
-                hint="apt-get install gcc make, or set states.engine=0",
-            )
+        make, _ = (str(tool(program)) for program in BUILT_WITH)
         out = self._scratch / "engine"
-        run(["make", "-C", str(_SOURCES), f"OUT={out}", f"{out}/replay"], timeout=_BUILD_SECONDS)
+        run([make, "-C", str(_SOURCES), f"OUT={out}", f"{out}/replay"], timeout=_BUILD_SECONDS)
         return out / "replay"
 
     def _one(self, program: Path, image: Path, preener: Preener) -> str:

@@ -19,6 +19,7 @@ from harness.campaign.guest import Run, record
 from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lists import record_lists
 from harness.campaign.live import Live
+from harness.campaign.recoverers import BUILT_WITH
 from harness.campaign.selfcheck import check_model_oracles, check_quick_way
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
@@ -42,6 +43,7 @@ from harness.report.campaign import write_campaign
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
+from harness.tools import tool
 from harness.variants.ready import ready_image
 
 RESULTS = "results.sqlite"
@@ -72,7 +74,8 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
     variants = _variants(campaign, recipe, options.variant)
     require(f"qemu-system-{recipe.machine.arch}", "e2fsck", "debugfs", "mke2fs", "setpriv")
     if campaign.states.engine:
-        require("gcc", "make")
+        for program in BUILT_WITH:
+            tool(program)
     if campaign.states.linux:
         find_image(load_recipe("linux-control"), Cache.default())
     image = ready_image(recipe, variants, Cache.default(), say, tree=options.hurd)

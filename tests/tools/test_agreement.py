@@ -14,6 +14,7 @@ from harness.crash.blocks import LoggedDisk, WorkingDisk
 from harness.crash.plan import parse
 from harness.disk.copy import sparse_copy
 from harness.disk.preen import Preener
+from harness.errors import InfraError
 from harness.verdicts import Oracle, Verdict
 from tests.tools.cases import before_and_after, case, journaled
 from tests.tools.images import folder_in_memory
@@ -109,6 +110,18 @@ def test_a_recoverer_that_does_something_else_is_named_with_the_state(
     assert words in said.reason and "prefix-000" in said.reason
     if defect is forget_the_log:
         assert len(found) < len(states)  # where nothing was committed, nothing is forgotten
+
+
+def test_without_a_compiler_the_cure_is_named(
+    good: Case, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = good.journal_map
+    assert journal is not None
+    engine = Engine(journal, folder)
+    monkeypatch.setattr("harness.tools.find_tool", lambda name: None)
+    with pytest.raises(InfraError, match="make") as caught:
+        engine.recover([])
+    assert "apt-get install make" in (caught.value.hint or "")
 
 
 def test_nothing_to_replay_proves_nothing_and_a_sample_keeps_its_order() -> None:
