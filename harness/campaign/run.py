@@ -20,7 +20,11 @@ from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lists import record_lists
 from harness.campaign.live import Live
 from harness.campaign.recoverers import BUILT_WITH
-from harness.campaign.selfcheck import check_model_oracles, check_quick_way
+from harness.campaign.selfcheck import (
+    check_list_oracles,
+    check_model_oracles,
+    check_quick_way,
+)
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
@@ -93,6 +97,7 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
         with live.phase("self-check: each oracle tells a good image from a bad one"):
             selfcheck(rundir.scratch)
             check_model_oracles()
+            check_list_oracles(rundir.scratch)
             check_quick_way(rundir.scratch)
         workers = (stack.enter_context(local_workers(options.workers)), options.workers)
         judging = Judging(campaign, rundir, store, live, workers)

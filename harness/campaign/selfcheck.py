@@ -1,7 +1,7 @@
 """Before each campaign its oracles have to tell good from bad, as those of a scenario have to.
 
-`check_model_oracles` gives each oracle of the model a tree or a log that is right and one with a
-single defect.  `check_quick_way` gives the quick way of examining states the images on which the
+`check_model_oracles` and `check_list_oracles` give each oracle of the models a tree or a log that
+is right and one with a single defect.  `check_quick_way` gives the quick way the images on which the
 slow way was checked: where the two differ, no quick verdict can be trusted.
 """
 
@@ -12,18 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harness.campaign.case import Case
 from harness.campaign.examine import Examiner
-from harness.crash.blocks import BLOCK, LoggedDisk, block_id
+from harness.campaign.listverdict import ListOracles
+from harness.campaign.work import ListWork
+from harness.crash.blocks import BLOCK, ZERO_ID, LoggedDisk, block_id
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
 from harness.disk.jbd2 import journal_map
 from harness.errors import InfraError
+from harness.oracles.acknowledged import Strictness
 from harness.oracles.barrier import judge_barrier
 from harness.oracles.contents import ContentsJudge
 from harness.oracles.names import NamesJudge
 from harness.oracles.observed import FileSeen, Observed
 from harness.oracles.selfcheck import samples
 from harness.verdicts import CrashModel, Judgement, Oracle, Verdict
+from harness.workloads.agent.marks import Span
+from harness.workloads.agent.oplist import OpList, OpRef, parse
+from harness.workloads.agent.pattern import fill
 from harness.workloads.model import Look, history
 from harness.workloads.scenario import Step
 
@@ -65,6 +72,62 @@ def _pairs() -> Iterator[tuple[str, Judgement, Verdict]]:
     for flushes, verdict in (([3, 5, 8, 10], Verdict.PASS), ([5, 10], Verdict.FAIL)):
         said = judge_barrier(commits, journal, flushes, driver_flushes=True)
         yield f"flushes at {flushes}", said, verdict
+
+
+_LIST = "hurdle-ops 1 run=000005\nthread\ncreat a 0644\nwrite a 0 8192\nfsync a\nmkdir d 0755\n"
+
+
+def check_list_oracles(scratch: Path) -> None:
+    """Let the oracles of op lists judge a good tree, and one with a single defect for each of them.
+
+    Raises `InfraError` when one of them can't tell them apart.
+    """
+    with TemporaryDirectory(prefix="selfcheck-", dir=scratch) as name:
+        base, log = Path(name) / "base.raw", Path(name) / "empty.log"
+        base.write_bytes(bytes(1 << 20))
+        log.write_bytes(b"")
+        ops = parse(_LIST)
+        spans = tuple(Span(OpRef(0, n), n, n + 1, "OK") for n in range(len(ops.threads[0])))
+        work = ListWork(ops, spans, (), len(spans), hurd=False, ordered_sizes=True)
+        case = Case("c", "ext3", ops.run, base, log, work, 0, Strictness.EXT3, True, {})
+        judge = ListOracles(case, work)
+        for what, oracle, seen, expected in _list_trees(ops):
+            for said in judge.judge(Cut(CrashModel.PREFIX, 0), seen):
+                if said.oracle is oracle and said.verdict is not expected:
+                    raise _blind(oracle, what, expected, said.reason)
+
+
+def _list_trees(ops: OpList) -> Iterator[tuple[str, Oracle, Observed, Verdict]]:
+    look = {
+        "": Look("directory", 0o755, 0, 0, 4),
+        "lost+found": Look("directory", 0o700, 0, 0, 2),
+        "a": Look("regular", 0o644, 0, 0, 1),
+        "d": Look("directory", 0o755, 0, 0, 2),
+    }
+    data = fill(ops.run, OpRef(0, 1), 0, 2 * BLOCK)
+    good = _observed(look, data)
+    without = {path: each for path, each in look.items() if path not in ("a", "d")}
+    lost = Observed({**without, "": replace(look[""], links=3)}, {})
+    odd = _observed({**look, "d": replace(look["d"], mode=0)}, data)
+    for oracle in (Oracle.DURABILITY, Oracle.PREFIX, Oracle.STALE):
+        yield "the last tree of a list", oracle, good, Verdict.PASS
+    yield "a list's synced file lost", Oracle.DURABILITY, lost, Verdict.FAIL
+    yield (
+        "a list's synced bytes lost",
+        Oracle.DURABILITY,
+        _observed(look, bytes(8192)),
+        Verdict.FAIL,
+    )
+    yield "a tree of no moment of a list", Oracle.PREFIX, odd, Verdict.FAIL
+    foreign = _observed(look, data[:BLOCK] + data[:BLOCK])
+    yield "a list's bytes at another place", Oracle.STALE, foreign, Verdict.FAIL
+
+
+def _observed(looks: dict[str, Look], data: bytes) -> Observed:
+    blocks = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+    ids = tuple(map(block_id, blocks))
+    strange = {name: block for name, block in zip(ids, blocks, strict=True) if name != ZERO_ID}
+    return Observed(looks, {"a": FileSeen(len(data), ids)}, strange)
 
 
 def _good() -> Observed:

@@ -24,6 +24,7 @@ from harness.campaign.judge import judge_run
 from harness.campaign.judge_again import judge_again
 from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lab import Content, Lab, Source
+from harness.campaign.listverdict import ListOracles
 from harness.campaign.live import Live
 from harness.campaign.minimise import minimise
 from harness.campaign.recovery import chosen_parents
@@ -42,7 +43,7 @@ from harness.disk.copy import sparse_copy
 from harness.disk.tree import TreeReader
 from harness.errors import Exit, InfraError
 from harness.images.recipe import GuestOs
-from harness.oracles.names import NamesJudge
+from harness.oracles.observed import Observed
 from harness.oracles.selfcheck import debugfs
 from harness.report.campaign import junit_xml, page
 from harness.rundir import RunDir
@@ -254,15 +255,39 @@ def test_a_fault_that_never_lands_is_no_green_campaign(folder: Path) -> None:
         run(made, campaign(), folder / "out")
 
 
-@pytest.mark.parametrize("method", ["prefix", "durability"])
+@pytest.mark.parametrize(
+    ("oracle", "where"),
+    [
+        (Oracle.PREFIX, "harness.oracles.names.NamesJudge.prefix"),
+        (Oracle.DURABILITY, "harness.oracles.names.NamesJudge.durability"),
+        (Oracle.STALE, "harness.oracles.contents.ContentsJudge.stale"),
+        (Oracle.BARRIER, "harness.campaign.selfcheck.judge_barrier"),
+    ],
+)
 def test_an_oracle_that_passes_all_fails_its_self_check(
-    monkeypatch: pytest.MonkeyPatch, method: str
+    monkeypatch: pytest.MonkeyPatch, oracle: Oracle, where: str
 ) -> None:
     campaign_selfcheck.check_model_oracles()
-    passed = Judgement(Oracle(method), Verdict.PASS, "all is well")
-    monkeypatch.setattr(NamesJudge, method, lambda *_: passed)
-    with pytest.raises(InfraError, match=f"{method} fails its self-check"):
+    passed = Judgement(oracle, Verdict.PASS, "all is well")
+    monkeypatch.setattr(where, lambda *_, **__: passed)
+    with pytest.raises(InfraError, match=f"{oracle} fails its self-check"):
         campaign_selfcheck.check_model_oracles()
+
+
+@pytest.mark.parametrize("oracle", [Oracle.DURABILITY, Oracle.PREFIX, Oracle.STALE])
+def test_an_oracle_of_lists_that_passes_all_fails_its_self_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, oracle: Oracle
+) -> None:
+    campaign_selfcheck.check_list_oracles(folder)
+    judge = ListOracles.judge
+
+    def blind(self: ListOracles, cut: Cut, seen: Observed) -> tuple[Judgement, ...]:
+        passed = Judgement(oracle, Verdict.PASS, "all is well")
+        return tuple(passed if j.oracle is oracle else j for j in judge(self, cut, seen))
+
+    monkeypatch.setattr(ListOracles, "judge", blind)
+    with pytest.raises(InfraError, match=f"{oracle} fails its self-check"):
+        campaign_selfcheck.check_list_oracles(folder)
 
 
 def test_a_quick_way_that_passes_all_fails_its_self_check(
@@ -295,19 +320,21 @@ def test_a_campaign_that_was_killed_goes_on_and_ends_as_any_other(good: Case, fo
     script.write_text(_JUDGE)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     argv = [sys.executable, str(script), str(good.folder), str(out), "2"]
-    process = subprocess.Popen(argv, env=environment, start_new_session=True)
-    results, deadline = out / "results.sqlite", time.monotonic() + 60
-    while time.monotonic() < deadline:
-        time.sleep(0.02)
-        if results.exists() and _count(results) > 20:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = verdicts(results)
-    assert 0 < len(before) < len(whole)
-    contents = _contents(results)
+    results, contents = out / "results.sqlite", set[tuple[str, ...]]()
+    for states in (1, 60, 150):  # killed again and again, each time a bit later
+        process = subprocess.Popen(argv, env=environment, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and _count(results) <= states:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        before = verdicts(results)
+        assert states < len(before) < len(whole)
+        assert all(whole[name] == said for name, said in before.items())
+        assert contents <= _contents(results)  # what was examined was not examined again
+        contents = _contents(results)
     assert run(good, campaign(torn=160), out, workers=2) == whole
-    assert contents <= _contents(results)  # what was examined was not examined again
+    assert contents <= _contents(results)
 
 
 def _count(path: Path) -> int:
