@@ -1,8 +1,8 @@
 """Before each campaign its oracles have to tell good from bad, as those of a scenario have to.
 
 `check_model_oracles` and `check_list_oracles` give each oracle of the models a tree or a log that
-is right and one with a single defect.  `check_quick_way` gives the quick way the images on which the
-slow way was checked: where the two differ, no quick verdict can be trusted.
+is right and one with a single defect.  `check_quick_way` gives the quick way the images on which
+the slow way was checked: where the two differ, no quick verdict can be trusted.
 """
 
 from __future__ import annotations
