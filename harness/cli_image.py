@@ -12,8 +12,9 @@ from rich.table import Table
 from harness.config import parse_overrides
 from harness.errors import UsageError
 from harness.images.builders import build_image, fetch_image
-from harness.images.cache import Cache
+from harness.images.cache import Cache, CachedImage
 from harness.images.meter import Meter, bar
+from harness.images.parts import ABOUT, Part, free, sizes
 from harness.images.recipe import PreinstalledRecipe, Recipe, load_recipe, recipe_path
 from harness.progress import say
 
@@ -52,7 +53,8 @@ def list_images(
     for each in cache.list(verify=verify):
         table.add_row(each.name, each.key[:12], decimal(each.size_bytes), each.built, each.state)
     Console().print(table)
-    Console().print(f"cache: {cache.folder}", style="dim", soft_wrap=True)
+    beside = ", ".join(f"{part} {decimal(size)}" for part, size in sizes(cache).items())
+    Console().print(f"cache: {cache.folder}; beside images: {beside}", style="dim", soft_wrap=True)
 
 
 @image_app.command()
@@ -114,26 +116,42 @@ def prune(
     keep: Annotated[
         int, typer.Option("--keep", metavar="N", min=1, help="Builds of each image that stay.")
     ] = 1,
-    downloads: Annotated[
-        bool,
-        typer.Option("--downloads", help="Also what was fetched of pre-installed images."),
-    ] = False,
+    also: Annotated[
+        list[Part] | None,
+        typer.Option("--also", help="A part of the cache to remove as well; repeatable."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be removed.")
     ] = False,
 ) -> None:
-    """Remove older builds of the images in the cache, and damaged ones."""
-    cache = Cache.default()
+    """Remove older builds of the images in the cache, and damaged ones.
+
+    The build that `hurdle variants rollback` goes back to stays; `hurdle image rm` removes all.
+    --also frees what the cache keeps beside images, all of which comes back by itself: downloads
+    (fetched disk images), states (saved machine states: the next run boots once), variants (their
+    trees and builds: a minute or two to compile), source (a guest from source: the next build
+    begins with nothing).
+
+    Example: hurdle image prune --also states --also variants
+    """
+    cache, show = Cache.default(), Console().print
+    done = "would remove" if dry_run else "removed"
     doomed = cache.prune(keep, dry_run=dry_run)
-    fetched = cache.prune_downloads(dry_run=dry_run) if downloads else 0
     for each in doomed:
-        Console().print(
-            f"{'would remove' if dry_run else 'removed'} {each.name} {each.key[:12]} "
-            f"({decimal(each.size_bytes)}, {each.state})",
-            soft_wrap=True,
-        )
-    total = decimal(fetched + sum(each.size_bytes for each in doomed))
-    Console().print(f"{total} {'would be' if dry_run else 'are'} free", style="dim")
+        show(f"{done} {_described(each)}", soft_wrap=True)
+    for each in cache.list():
+        if each.rollback and keep == 1:
+            show(f"kept {_described(each)}", soft_wrap=True)
+    total = sum(each.size_bytes for each in doomed)
+    for part in dict.fromkeys(also or []):
+        size = free(part, cache, dry_run=dry_run)
+        show(f"{done} {ABOUT[part].holds} ({decimal(size)}): {ABOUT[part].again}", soft_wrap=True)
+        total += size
+    show(f"{decimal(total)} {'would be' if dry_run else 'are'} free", style="dim")
+
+
+def _described(image: CachedImage) -> str:
+    return f"{image.name} {image.key[:12]} ({decimal(image.size_bytes)}, {image.state})"
 
 
 @image_app.command()

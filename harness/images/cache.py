@@ -6,6 +6,8 @@
     CACHE/downloads/                        disk images as they were downloaded, whole or in part
     CACHE/first-boot/NAME/logs/             what an image said when it was booted for the first time
     CACHE/source/                           what a guest from source is made of, and its stages
+    CACHE/states/                           saved machine states of guests
+    CACHE/variants/                         trees and builds of variants
 
 An image appears under its final name by one rename, so a build that was killed leaves none.
 """
@@ -116,13 +118,14 @@ class CachedImage:
     built: str  #: ISO 8601, UTC; empty if the manifest can't be read
     current: bool
     problem: str = ""  #: what is wrong with it; empty if nothing
+    rollback: bool = False  #: `hurdle variants rollback` goes back to it
 
     @property
     def state(self) -> str:
         """In a word: current, older, or what is wrong with it."""
-        return (
-            f"damaged: {self.problem}" if self.problem else "current" if self.current else "older"
-        )
+        if self.problem:
+            return f"damaged: {self.problem}"
+        return "current" if self.current else "for rollback" if self.rollback else "older"
 
 
 def now() -> str:
@@ -208,20 +211,25 @@ class Cache:
         result = []
         images = self.folder / "images"
         for named in sorted(images.iterdir()) if images.is_dir() else []:
+            above: Manifest | str = ""  # the one that was made after it
             for number, (folder, manifest) in enumerate(self._entries(named.name)):
                 broken = isinstance(manifest, str)
                 result.append(
                     CachedImage(
                         name=named.name,
                         key=folder.name,
-                        size_bytes=_size(folder),
+                        size_bytes=size_of(folder),
                         built="" if isinstance(manifest, str) else manifest.built,
                         current=number == 0 and not broken,
                         problem=manifest
                         if isinstance(manifest, str)
                         else _check(folder, manifest, hashes=verify),
+                        rollback=number == 1
+                        and isinstance(above, Manifest)
+                        and bool(above.installed),
                     )
                 )
+                above = manifest
         return tuple(result)
 
     def remove(self, name: str, *, key: str | None = None) -> tuple[CachedImage, ...]:
@@ -242,13 +250,14 @@ class Cache:
     def prune(self, keep: int, *, dry_run: bool = False) -> tuple[CachedImage, ...]:
         """Remove all but the newest `keep` good images of each name; those that were removed.
 
-        One that is damaged, or that a killed builder left half made, is good for nothing and goes
-        too.  `dry_run` only tells.
+        The one that a rollback goes back to stays, too; damaged ones go.  `dry_run` only tells.
         """
         doomed = []
         for name in dict.fromkeys(image.name for image in self.list()):
-            good = [i for i in self.list() if i.name == name and not i.problem][:keep]
-            gone = [i for i in self.list() if i.name == name and i not in good]
+            known = [i for i in self.list() if i.name == name]
+            good = [i for i in known if not i.problem]
+            stay = [*good[:keep], *(i for i in good if i.rollback)]
+            gone = [i for i in known if i not in stay]
             doomed += gone
             for image in () if dry_run else gone:
                 self.remove(name, key=image.key)
@@ -258,13 +267,6 @@ class Cache:
     def downloads(self) -> Path:
         """Where fetched disk images lie, whole and in part."""
         return self.folder / "downloads"
-
-    def prune_downloads(self, *, dry_run: bool = False) -> int:
-        """Remove fetched disk images, which only a new build needs; their bytes."""
-        total = _size(self.downloads)
-        if not dry_run:
-            shutil.rmtree(self.downloads, ignore_errors=True)
-        return total
 
     @contextmanager
     def building(self, name: str, progress: Progress) -> Iterator[Path]:
@@ -381,7 +383,7 @@ def _check(folder: Path, manifest: Manifest, *, hashes: bool) -> str:
     return ""
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
     """Bytes that the folder takes on disk (holes of a sparse root image take none)."""
     return sum(p.lstat().st_blocks * 512 for p in folder.rglob("*") if p.is_file())
 

@@ -6,9 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from harness.errors import InfraError
-from harness.images.cache import Cache, InjectRecord, Manifest, ModuleRecord
+from harness.images.cache import Cache, InjectRecord, InstalledRecord, Manifest, ModuleRecord
+from harness.images.parts import Part, free, sizes
 
 
 def _say(_: str) -> None: ...
@@ -188,3 +190,38 @@ def test_a_cache_that_is_a_file_is_explained(tmp_path: Path) -> None:
     ):
         pass
     assert "HURDLE_CACHE" in str(caught.value.hint)
+
+
+def test_pruning_keeps_what_a_rollback_goes_back_to(cache: Cache) -> None:
+    for month in (1, 2, 3):
+        _publish(cache, f"k{month}", built=f"2026-0{month}-01")
+    record = InstalledRecord(sha256="aa", guest_path="/hurd/ext2fs", root=False)
+    with cache.building("guest", _say) as draft:
+        (draft / "kernel").write_text("k")
+        manifest = _manifest("new", built="2026-04-01")
+        cache.publish(draft, manifest.model_copy(update={"installed": {"ours": record}}))
+    assert [each.state for each in cache.list()] == ["current", "for rollback", "older", "older"]
+    assert {each.key for each in cache.prune(1)} == {"k1", "k2"}
+    assert [each.key for each in cache.list()] == ["new", "k3"]
+
+
+@pytest.mark.parametrize("part", list(Part))
+def test_parts_beside_images_are_seen_and_freed(cache: Cache, part: Part) -> None:
+    assert sizes(cache) == {} and free(part, cache) == 0
+    inside = cache.folder / part / "some/thing"
+    inside.parent.mkdir(parents=True)
+    inside.write_bytes(b"x" * 10_000)
+    assert sizes(cache)[part] >= 10_000
+    assert free(part, cache, dry_run=True) == sizes(cache)[part] and inside.exists()
+    assert free(part, cache) >= 10_000
+    assert sizes(cache).get(part, 0) < 10_000
+
+
+@pytest.mark.parametrize("part", [Part.SOURCE, Part.VARIANTS])
+def test_a_part_in_use_is_not_freed(cache: Cache, part: Part) -> None:
+    folder = cache.folder / part
+    folder.mkdir(parents=True)
+    (folder / "stage").write_text("x")
+    with FileLock(folder / "lock"), pytest.raises(InfraError, match="another hurdle"):
+        free(part, cache)
+    assert (folder / "stage").exists()

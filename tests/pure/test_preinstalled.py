@@ -150,17 +150,6 @@ def test_pruning_keeps_the_newest_good_builds_of_each_name(tmp_path: Path) -> No
     assert cache.prune(1) == ()
 
 
-def test_downloads_are_pruned_on_request(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    assert cache.prune_downloads() == 0
-    cache.downloads.mkdir()
-    (cache.downloads / "it.tar.xz.part").write_bytes(b"x" * 10_000)
-    assert cache.prune_downloads(dry_run=True) >= 10_000
-    assert cache.downloads.exists()
-    assert cache.prune_downloads() >= 10_000
-    assert not cache.downloads.exists()
-
-
 def test_a_bar_is_for_terminals_only() -> None:
     for terminal in (True, False):
         screen = io.StringIO()
