@@ -24,9 +24,24 @@ S = TypeVar("S", bound=Spec)
 def load(path: Path, spec: type[S], overrides: dict[str, str] | None = None) -> S:
     """Read `path` as a `spec`.
 
-    `overrides` sets single values by dotted key, as `--set machine.memory_mib=512` does.
+    `extends: OTHER.yaml` names a file beside it, which it changes: a group is merged with that
+    file's group, anything else takes the place of what that file says.  `overrides` sets single
+    values by dotted key, as `--set machine.memory_mib=512` does.
     Raises `UsageError` with file, line and a hint for anything that is wrong with the file.
     """
+    node, data = _read(path)
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    try:
+        return spec.model_validate(data)
+    except ValidationError as exc:
+        raise UsageError(_explain(path, node, exc, spec), hint=_advice(exc, spec)) from exc
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> tuple[yaml.Node | None, dict[str, Any]]:
+    """The file's nodes, for line numbers, and its data with that of the file that it extends."""
+    if path in above:
+        raise UsageError(f"{path}: extends itself", hint="name another file")
     try:
         text = path.read_text()
     except OSError as exc:
@@ -40,12 +55,23 @@ def load(path: Path, spec: type[S], overrides: dict[str, str] | None = None) -> 
         ) from exc
     if not isinstance(data, dict):
         raise UsageError(f"{path}: holds no mapping", hint="a file of keys and values is expected")
-    for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    try:
-        return spec.model_validate(data)
-    except ValidationError as exc:
-        raise UsageError(_explain(path, node, exc, spec), hint=_advice(exc, spec)) from exc
+    base = data.pop("extends", None)
+    if isinstance(base, str):
+        data = _merged(_read(path.parent / base, (*above, path))[1], data)
+    elif base is not None:
+        raise UsageError(f"{path}: extends is no file name", hint="write extends: OTHER.yaml")
+    return node, data
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `change` in it, group by group."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merged(old, value)
+        merged[key] = value
+    return merged
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, str]:

@@ -54,6 +54,25 @@ def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
     assert load(path, Outer, {"inner.size": "7"}).inner.size == 7
 
 
+def test_a_file_changes_the_one_that_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("name: a\ninner: {size: 3}\nitems: [{size: 1}]\n")
+    path = write(tmp_path, "extends: base.yaml\nname: b\nitems: [{size: 2}, {size: 3}]\n")
+    assert load(path, Outer) == Outer(
+        name="b", inner=Inner(size=3), items=(Inner(size=2), Inner(size=3))
+    )
+    assert load(path, Outer, {"inner.size": "7"}).inner.size == 7
+    write(tmp_path, "extends: base.yaml\ninner: {sise: 3}\n")
+    with pytest.raises(UsageError, match=rf"{path}:2: inner.sise"):
+        load(path, Outer)
+
+
+@pytest.mark.parametrize("base", ["file.yaml", "nowhere.yaml", "[1]"])
+def test_what_can_t_be_extended_is_refused(tmp_path: Path, base: str) -> None:
+    path = write(tmp_path, f"extends: {base}\nname: a\ninner: {{size: 3}}\n")
+    with pytest.raises(UsageError):
+        load(path, Outer)
+
+
 @pytest.mark.parametrize(
     "text", ["", "- 1\n", "just text\n", "a: [1\n", "a: !!python/object:x y\n"]
 )
