@@ -88,7 +88,7 @@ class Guest:
     def resume(self, session: ShellSession, deadline: Deadline) -> None:
         """Go on in a machine that was started from a saved state, in place of `boot`.
 
-        The guest's clock stood still meanwhile; it is set.  Raises as `boot`.
+        The guest's clock stood still meanwhile: `set_clock` is next.  Raises as `boot`.
         """
         self._life.need(GuestState.OFF)
         with self._life.latching():
@@ -96,6 +96,12 @@ class Guest:
             self._told(lambda: self._resume_console(session, deadline), "going on from a state")
             self._life.move(GuestState.CONSOLE)
             self._connect_at_start(deadline)
+
+    def set_clock(self, timeout: float = _COMMAND_SECONDS) -> None:
+        """Give the guest the host's time."""
+        result = self.run(self.profile.set_clock(round(time.time())), timeout=timeout)
+        if result.rc != 0:
+            raise GuestError(f"the guest's clock can't be set: {result.err.strip()}")
 
     def run(self, command: str, *, timeout: float = _COMMAND_SECONDS) -> CommandResult:
         """Run a shell command as root; `timeout` in seconds.
@@ -108,6 +114,12 @@ class Guest:
             return self._told(
                 lambda: self._way().run(command, timeout), f"running `{shorten(command)}`"
             )
+
+    def connect(self) -> None:
+        """Run commands over SSH from here on, if the recipe has it.  Raises as `run`."""
+        self._life.need(GuestState.CONSOLE, GuestState.SSH)
+        with self._life.latching():
+            self._connect_on_demand()
 
     def put(
         self,
@@ -194,10 +206,7 @@ class Guest:
 
     def _resume_console(self, session: ShellSession, deadline: Deadline) -> None:
         shell = ConsoleShell(self.machine.console, limit=self.profile.console_line)
-        shell.resume(session)
-        result = shell.run(self.profile.set_clock(round(time.time())), deadline.remaining)
-        if result.rc != 0:
-            raise GuestError(f"the guest's clock can't be set: {result.err.strip()}")
+        shell.resume(session, deadline)
         self._shell = shell
 
     def _file_way(self) -> TransferDisk | Ssh | ConsoleShell:

@@ -42,8 +42,9 @@ class Start:
     """What all ways to start a guest need.
 
     `seconds` is how long a boot may take, `cache` the folder in which states are kept.  `phase` is
-    told what is done: boot, save (boot once and save the state) or start (from a saved state);
-    `ran` is told each QEMU's command.
+    told what is done: boot, save (boot once and save the state), start (go on from a saved state,
+    until the shell answers) or clock (set it, since it stood still); `ran` is told each QEMU's
+    command.
     """
 
     recipe: Recipe
@@ -102,6 +103,8 @@ def _take_up(start: Start, spec: MachineSpec, name: str, stack: ExitStack) -> Gu
                     state = _make(start, spec, states, key)
             with start.phase("start", f"{start.recipe.title}, {start.accel.name}, saved state"):
                 guest = _resume(start, spec, name, state, trial)
+            with start.phase("clock", "it stood still since the state was saved"):
+                guest.set_clock(_RESUME_SECONDS * start.accel.time_scale)
         except (InfraError, GuestError, OSError) as error:
             if state is None and isinstance(error, GuestError):
                 raise  # it does not boot
