@@ -16,6 +16,7 @@ from harness.campaign.workers import examine_batch
 from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
+from harness.disk.jbd2 import JournalMap
 from harness.oracles.barrier import judge_barrier
 from harness.oracles.outcome import judge_error, judge_liveness
 
@@ -136,14 +137,7 @@ def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
 def judge_run(case: Case, store: Store) -> None:
     """What a run says as a whole: barrier, liveness, and whether errors were told."""
     journal = case.journal_map
-    writes: list[int] = []
-    if journal is not None:
-        blocks, unit = journal.disk_blocks, case.log.sector_size
-        for entry in case.log.writes:
-            first = entry.sector * unit // journal.block_size
-            last = (entry.sector * unit + entry.length - 1) // journal.block_size
-            if any(block in blocks for block in range(first, last + 1)):
-                writes.append(entry.index)
+    writes = list(_transaction_writes(case.log, journal)) if journal is not None else []
     flushes = [entry.index for entry in case.log.flushes]
     judgement = judge_barrier(case.commits, writes, flushes, driver_flushes=case.driver_flushes)
     store.add_log_verdict(case.name, judgement)
@@ -151,3 +145,18 @@ def judge_run(case: Case, store: Store) -> None:
         store.add_log_verdict(case.name, judge_liveness(case.outcome, case.work.words))
         if case.outcome.fault:
             store.add_log_verdict(case.name, judge_error(case.outcome, case.work.names))
+
+
+def _transaction_writes(log: WriteLog, journal: JournalMap) -> Iterator[int]:
+    """The entries that write into the journal; its superblock is no part of a transaction.
+
+    A checkpoint may move the tail between a transaction and its commit block.
+    """
+    blocks = journal.disk_blocks
+    if journal.superblock_offset is not None:
+        blocks = blocks - {journal.superblock_offset // journal.block_size}
+    for entry in log.writes:
+        first = entry.sector * log.sector_size // journal.block_size
+        last = (entry.sector * log.sector_size + entry.length - 1) // journal.block_size
+        if any(block in blocks for block in range(first, last + 1)):
+            yield entry.index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from harness.campaign.case import Case
@@ -14,13 +15,14 @@ from harness.oracles.names import finding_of
 from harness.oracles.observed import FileSeen, Observed
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.agent.allowed import Allowed
-from harness.workloads.agent.oplist import OpRef
+from harness.workloads.agent.oplist import OpList, OpRef
 from harness.workloads.agent.orders import Moment, Orders
 from harness.workloads.agent.pattern import CELL, Stretch, explains, fill, stretches
 from harness.workloads.agent.rules import HURD, LINUX
 from harness.workloads.agent.tree import REGULAR, Node
 
 _SHOWN = 8  # findings that are kept of one state
+_ENDLESS = 1 << 62
 _WRITES = ("swrite", "write", "append")  # those that acknowledge themselves, on O_SYNC
 
 
@@ -34,6 +36,7 @@ class ListOracles:
         self._level = case.strictness.value
         self._orders = Orders(work.ops, work.journal, HURD if work.hurd else LINUX, case.strictness)
         self._allowed = Allowed(self._orders, ordered_sizes=work.ordered_sizes)
+        self._shared = frozenset(_shared_cells(work.ops))
         #: by a block's content, its place in the file, and how much of it is the file's
         self._read: dict[tuple[int, int, int], tuple[Stretch, ...]] = {}
         #: cells of several writers, and the first position at which they were explained
@@ -150,7 +153,8 @@ class ListOracles:
             late = span.end is None or span.end > spans[by].begin
             if op.name == "truncate" and number in touched and span.begin < position and late:
                 size = int(op.args[1])
-                yield size, size + -size % BLOCK
+                # Where sizes are not in order, the tree does not say whether it was cut off.
+                yield size, size + -size % BLOCK if self._work.ordered_sizes else _ENDLESS
 
     def _older(
         self, data: bytes, node: Node, by: OpRef, gone: Sequence[tuple[int, int]]
@@ -165,6 +169,7 @@ class ListOracles:
         low, high = 0, node.size
         if op.name == "msync":  # what lies outside of its range was not acknowledged by it
             low, high = int(op.args[1]), int(op.args[1]) + int(op.args[2])
+        shared = self._shared | {at - at % CELL for e in node.extents for at in (e.start, e.end)}
         own_only = op.name in _WRITES  # O_SYNC brings what is written, no older bytes beside it
         for extent in node.extents:
             start, end = max(extent.start, low), min(extent.end, high)
@@ -181,13 +186,15 @@ class ListOracles:
             for stretch in stretches(data[first:end], run, first):
                 if stretch.kind == "garbage":  # a cell of two writers: stale's part
                     continue
-                if stretch.kind == "own" and stretch.ref is not None:
+                if stretch.kind == "own" and stretch.ref is not None and stretch.ref in spans:
                     own = spans[stretch.ref]
                     if stretch.ref == extent.ref or own.end is None or own.end > written.begin:
                         continue
                 place, stop = max(start, stretch.start), min(end, stretch.end)
                 if stretch.kind == "zero":
                     place = max([place, *(b for a, b in gone if a <= place < b)])
+                if stop - place <= CELL and place - place % CELL in shared:
+                    continue
                 # The bytes of a cell that two writers share may be the same by either.
                 if place < stop and data[place:stop] != fill(run, extent.ref, place, stop - place):
                     return place
@@ -222,9 +229,14 @@ class ListOracles:
     def _own(self, stretch: Stretch, begun: set[OpRef], position: int) -> bool:
         if stretch.kind == "zero":
             return True
-        if stretch.kind == "own":
-            return stretch.ref in begun
-        if stretch.kind == "foreign":
+        if stretch.kind == "own" and stretch.ref in begun:
+            return True
+        if stretch.kind == "own" and stretch.ref and stretch.end - stretch.start <= CELL:
+            # The digits of two writers may make the name of a third.
+            run = self._work.ops.run
+            found = fill(run, stretch.ref, stretch.start, stretch.end - stretch.start)
+            stretch = replace(stretch, kind="garbage", ref=None, found=found)
+        if stretch.kind in ("own", "foreign"):
             return False
         # What some writers explain is explained by these and later ones.
         key = stretch.start, stretch.found
@@ -234,6 +246,15 @@ class ListOracles:
         if own:
             self._explained[key] = position
         return own
+
+
+def _shared_cells(ops: OpList) -> Iterator[int]:
+    """The cells in which a write begins or ends, by their offset; appends left out."""
+    for thread in ops.threads:
+        for op in thread:
+            if op.name in ("write", "swrite", "mwrite"):
+                begin, length = int(op.args[1]), int(op.args[2])
+                yield from (at - at % CELL for at in (begin, begin + length) if at % CELL)
 
 
 def _order(ref: OpRef) -> tuple[int, int]:

@@ -117,6 +117,8 @@ RULES = (
     _rule("bad-symlink", _DAMAGE, r"^(?:Symlink|Fast symlink) .*invalid"),
     _rule("bad-special-file", _DAMAGE, r"^Special \(device"),
     _rule("extended-attribute", _DAMAGE, r"^[Ee]xtended attribute|^Inode \d+ has a bad extended"),
+    # The kernel leaves such a tree behind a truncate; e2fsck offers to save a block.
+    _rule("extent-tree-not-smallest", _NOTE, r"extent tree \(at level \d+\) could be"),
     _rule("bad-extent", _DAMAGE, r"[Ee]xtent"),
     _rule("root-inode", _DAMAGE, r"^[Rr]oot inode"),
     _rule("metadata-checksum", _DAMAGE, r"checksum"),

@@ -78,6 +78,11 @@ def test_the_flag_that_stops_a_boot_is_no_damage() -> None:
             "orphan",
         ),
         ("disk.raw was not cleanly unmounted, check forced.", "not-cleanly-unmounted", "note"),
+        (
+            "Inode 15 extent tree (at level 1) could be shorter.  Optimize? no",
+            "extent-tree-not-smallest",
+            "note",
+        ),
         ("disk.raw contains a file system with errors, check forced.", "error-flag", "flags"),
         (
             "disk.raw: Journal transaction 5 was corrupt, replay was aborted.",

@@ -31,13 +31,17 @@ BOUNDS: tuple[tuple[int, int | None], ...] = ((0, 1), (1, 2), (2, 4), (4, 5))
 
 
 def oracles(
-    folder: Path, text: str = LIST, bounds: tuple[tuple[int, int | None], ...] = BOUNDS
+    folder: Path,
+    text: str = LIST,
+    bounds: tuple[tuple[int, int | None], ...] = BOUNDS,
+    *,
+    ordered_sizes: bool = True,
 ) -> ListOracles:
     base = folder / "base.raw"
     base.write_bytes(bytes(1 << 20))
     log = write_log(folder / "writes.log", [Item(0, bytes(BLOCK))])
     spans = tuple(Span(OpRef(0, n), begin, end, "OK") for n, (begin, end) in enumerate(bounds))
-    work = ListWork(parse(text), spans, (3,), 5, hurd=False, ordered_sizes=True)
+    work = ListWork(parse(text), spans, (3,), 5, hurd=False, ordered_sizes=ordered_sizes)
     made = Case("c", "ext3", RUN, base, log, work, 0, Strictness.EXT3, True, {})
     return ListOracles(made, work)
 
@@ -114,3 +118,29 @@ def test_a_cell_of_two_writers_that_looks_the_same_by_either_is_not_older(tmp_pa
     assert data[:32] == OLD[:32]  # the four bytes are the same
     assert durable(judge, data) is Verdict.PASS
     assert durable(judge, OLD[:4096] + third + OLD[4128:]) is Verdict.FAIL
+
+
+def test_where_sizes_are_in_no_order_a_truncate_may_have_cut_off_all_behind_it(
+    tmp_path: Path,
+) -> None:
+    """With delayed allocation the tree of before and of after the truncate are the same."""
+    text = LIST.replace("write a 0 4096", "truncate a 0")
+    judge = oracles(tmp_path, text, (*BOUNDS[:3], (4, None)), ordered_sizes=False)
+    assert durable(judge, bytes(8192), 2) is Verdict.PASS
+    ordered = oracles(tmp_path, text, (*BOUNDS[:3], (4, None)))
+    assert durable(ordered, bytes(8192), 2) is Verdict.FAIL
+
+
+def test_the_digits_of_two_writers_are_not_taken_for_a_third(tmp_path: Path) -> None:
+    """Operations 0x28 and 0x33 share a cell, which then names 0x38."""
+    writes = "".join("write a 0 8192\n" for _ in range(0x33)) + "write a 0 4113\n"
+    text = f"hurdle-ops 1 run={RUN:06x}\nthread\ncreat a 0644\n{writes}"
+    bounds = tuple((n, n + 1) for n in range(0x35))
+    judge = oracles(tmp_path, text, tuple((min(b, 3), min(e, 4)) for b, e in bounds))
+    one, other = (fill(RUN, OpRef(0, n), 4096, 32) for n in (0x33, 0x28))
+    cell = one[:17] + other[17:]
+    assert b".00038@" in cell
+    data = fill(RUN, OpRef(0, 0x33), 0, 4096) + cell + fill(RUN, OpRef(0, 0x28), 4128, 4064)
+    said = judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, data))
+    (stale,) = (each for each in said if each.oracle is Oracle.STALE)
+    assert stale.verdict is Verdict.PASS, stale.reason

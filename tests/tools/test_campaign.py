@@ -248,6 +248,26 @@ def test_a_log_reader_that_drops_flushes_is_noticed(
     assert any(row.failed for row in rows)
 
 
+def test_a_tail_that_moves_before_a_commit_block_needs_no_flush(folder: Path) -> None:
+    """A checkpoint runs beside a commit, and the journal's superblock is in no transaction."""
+    base, changed = before_and_after(folder, "ext3")
+    items = journaled(base, changed, folder)
+    made = case(folder, base, items)
+    journal = made.journal_map
+    assert journal is not None and journal.superblock_offset is not None
+    (commit, _), *_ = made.commits
+    with base.open("rb") as file:
+        file.seek(journal.superblock_offset)
+        tail = Item(journal.superblock_offset // 512, file.read(1024))
+    for extra, verdict in ((tail, Verdict.PASS), (items[commit - 2], Verdict.FAIL)):
+        assert extra.data
+        made = case(folder, base, [*items[:commit], extra, *items[commit:]])
+        with Store(folder / f"{verdict}.sqlite") as store:
+            judge_run(made, store)
+            said = {each.oracle: each for each in store.log_verdicts(made.name)}
+        assert said[Oracle.BARRIER].verdict is verdict, said[Oracle.BARRIER].reason
+
+
 def test_a_fault_that_never_lands_is_no_green_campaign(folder: Path) -> None:
     base, _ = before_and_after(folder, "ext3")
     made = case(folder, base, [flush()])
