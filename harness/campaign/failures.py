@@ -60,20 +60,22 @@ def save_failures(
     for group in [*wrong[:_UNEXPECTED], *known.values()]:
         folder = folder_of(out, case.name, group)
         if not (folder / "README.md").is_file():
-            _save(campaign, case, group, sources, folder, scratch)
+            source, cut = locate(case, group.example.id, sources)
+            save_example(campaign, case, group, source, cut, folder, scratch)
         saved.append(folder)
     return saved
 
 
-def _save(
+def save_example(
     campaign: Campaign,
     case: Case,
     group: Group,
-    sources: Mapping[str, Source],
+    source: Source,
+    cut: Cut,
     folder: Path,
     scratch: Path,
 ) -> None:
-    source, cut = locate(case, group.example.id, sources)
+    """Make a state that fails for the cause of `group` small, and save it in `folder`."""
     with Lab(source, scratch) as lab:
 
         def judgement(state: Cut) -> Judgement:

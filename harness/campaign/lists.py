@@ -60,14 +60,14 @@ def record_lists(
     names = [f"{variant}-{ops.run:06x}" for ops in lists]
     if all(is_case(rundir.out / name) for name in names):
         return [load_case(rundir.out / name) for name in names]
-    agent = agent_for(recipe, Cache.default(), rundir.scratch)
-    bench = Bench(recipe, image, variant, agent, accel, campaign.disk)
+    bench = bench_for(campaign, recipe, image, variant, accel, rundir)
     cases: list[Case] = []
     for boot in range(1, _BOOTS + 1):
         folder = rundir.out / (f"{variant}-lists-{boot}" if boot > 1 else f"{variant}-lists")
         folder.mkdir(exist_ok=True)
         run = _boot(bench, lists[len(cases) :], rundir, folder)
-        cases += _cases(campaign, bench, run, names[len(cases) :], rundir, versions)
+        folders = [rundir.out / name for name in names[len(cases) :]]
+        cases += _cases(campaign, bench, run, folders, rundir, versions)
         if len(cases) == len(lists):
             return cases
         say(f"{variant}: list {len(cases)} of {len(lists)} broke the guest: {run.broke}")
@@ -76,6 +76,32 @@ def record_lists(
         f"{len(lists)}: {run.broke}",
         hint="give the campaign lists that this variant survives",
     )
+
+
+def bench_for(
+    campaign: Campaign, recipe: Recipe, image: Image, variant: str, accel: Accel, rundir: RunDir
+) -> Bench:
+    """Guest, variant, disk and a fresh agent."""
+    agent = agent_for(recipe, Cache.default(), rundir.scratch)
+    return Bench(recipe, image, variant, agent, accel, campaign.disk)
+
+
+def record_once(
+    campaign: Campaign,
+    bench: Bench,
+    lists: Sequence[OpList],
+    rundir: RunDir,
+    folder: Path,
+    versions: dict[str, str],
+) -> list[Case]:
+    """Run lists in one boot; a case for each in `folder`, up to the one that breaks the guest.
+
+    Raises `InfraError` or `GuestError`.
+    """
+    folder.mkdir()
+    run = run_lists(bench, lists, rundir, folder)
+    folders = [folder / f"{ops.run:06x}" for ops in lists]
+    return list(_cases(campaign, bench, run, folders, rundir, versions))
 
 
 def _boot(bench: Bench, lists: Sequence[OpList], rundir: RunDir, folder: Path) -> ListsRun:
@@ -96,7 +122,7 @@ def _cases(
     campaign: Campaign,
     bench: Bench,
     run: ListsRun,
-    names: Sequence[str],
+    folders: Sequence[Path],
     rundir: RunDir,
     versions: dict[str, str],
 ) -> Iterator[Case]:
@@ -109,10 +135,9 @@ def _cases(
     hurd = bench.recipe.os is GuestOs.HURD
     try:
         with WorkingDisk(disk, rundir.scratch / "lists.raw") as work:
-            for name, ops, journal in zip(
-                names[: len(run.lists)], run.lists, run.journals, strict=True
+            for folder, ops, journal in zip(
+                folders[: len(run.lists)], run.lists, run.journals, strict=True
             ):
-                folder = rundir.out / name
                 folder.mkdir(exist_ok=True)
                 begin = (journal.first if journal.laid is None else journal.laid) + 1
                 work.go(Cut(CrashModel.PREFIX, begin))
@@ -124,7 +149,7 @@ def _cases(
                 kept = [e for e in log.entries[begin:end] if e.index not in run.marks.entries]
                 write_atomically(folder / "writes.log", pack_log(log, kept))
                 case = Case(
-                    name=name,
+                    name=folder.name,
                     variant=bench.variant,
                     seed=ops.run,
                     base=base,

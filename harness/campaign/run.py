@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.campaign.case import Case, is_case, load_case
 from harness.campaign.compare import exit_code
 from harness.campaign.guest import Run, record
 from harness.campaign.judging import Judging, campaign_lines
-from harness.campaign.lists import record_lists
+from harness.campaign.lists import bench_for, record_lists
 from harness.campaign.live import Live
 from harness.campaign.recoverers import BUILT_WITH
 from harness.campaign.selfcheck import (
@@ -25,6 +26,7 @@ from harness.campaign.selfcheck import (
     check_model_oracles,
     check_quick_way,
 )
+from harness.campaign.smaller import Bounds, make_smaller
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
@@ -189,10 +191,12 @@ class _Runner:
     def run(self, variant: str) -> None:
         """All runs of a variant, to the last verdict; what is there is not redone."""
         if self._campaign.lists is not None:
-            for case in self._lists(variant):
+            cases = self._lists(variant)
+            for case in cases:
                 self._judging.judge(case)
                 if self._options.until_found and self._judging.found(variant):
                     break
+            self._make_smaller(variant, cases)
             return
         for seed in self._campaign.seeds:
             for trial in self._campaign.fates:
@@ -229,6 +233,18 @@ class _Runner:
             )
         self._live.note(f"{variant}: {len(cases)} op lists")
         return cases
+
+    def _make_smaller(self, variant: str, cases: Sequence[Case]) -> None:
+        """Leave out operations of the failures' lists, as many boots as the campaign allows."""
+        campaign, boots = self._campaign, self._campaign.minimise.boots
+        if not boots:
+            return
+        recipe, image, rundir = self._recipe, self._image, self._judging.rundir
+        bench = bench_for(campaign, recipe, image, variant, self._accelerator(), rundir)
+        bounds = Bounds(campaign, bench, rundir, versions(recipe, image), boots)
+        with self._live.phase(f"{variant}: failures with fewer operations"):
+            for folder, before, after in make_smaller(bounds, self._judging.store, cases):
+                self._live.note(f"{folder.name}: {after} of {before} operations fail as well")
 
     def _accelerator(self) -> Accel:
         if self._accel is None:

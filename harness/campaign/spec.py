@@ -174,6 +174,14 @@ class States(Spec):
         return tuple(model for model, count in wanted.items() if count)
 
 
+class Minimise(Spec):
+    """How small failures are made: `boots` of the guest, for each variant, go into leaving out
+    operations of op lists.
+    """
+
+    boots: int = Field(default=0, ge=0, le=50)
+
+
 class Campaign(Spec):
     """A campaign file."""
 
@@ -189,6 +197,7 @@ class Campaign(Spec):
     #: what befalls a run; each is a run of its own for each seed.  Without any: the kill at the end
     trials: tuple[Trial, ...] = ()
     states: States = States()
+    minimise: Minimise = Minimise()
     strictness: Strictness = Strictness.EXT3
     expect: dict[str, Expected] = Field(min_length=1)  #: by variant
 
@@ -198,6 +207,8 @@ class Campaign(Spec):
             raise ValueError("a workload is one of `stress`, `lists` and `steps`")
         if self.trials and self.stress and self.stress.rounds > 1:
             raise ValueError("trials: a run with rounds has none")
+        if self.minimise.boots and not self.lists:
+            raise ValueError("minimise: only op lists can be run in part; give `lists`")
         if self.trials and self.lists:
             raise ValueError("trials: op lists have none; use `stress` or `steps`")
         if len({trial.name for trial in self.trials}) != len(self.trials):

@@ -1,0 +1,138 @@
+"""Failures of op lists with fewer operations: shorter lists are run in the guest and judged.
+
+The example of a cause takes the place of the first one when a shorter list fails for that cause,
+too; `smaller.json` beside it says what it was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from harness.campaign.case import Case
+from harness.campaign.failures import expected_of, folder_of, save_example, variant_groups
+from harness.campaign.fewer import fewer
+from harness.campaign.group import Group
+from harness.campaign.lab import Lab, Source
+from harness.campaign.lists import record_once
+from harness.campaign.spec import Campaign
+from harness.campaign.store import Store, cause_of
+from harness.campaign.work import ListWork
+from harness.crash.plan import Cut
+from harness.experiment.lists import Bench
+from harness.report.atomic import write_atomically
+from harness.rundir import RunDir
+from harness.verdicts import Expectation, Verdict
+from harness.workloads.agent.oplist import OpList
+
+NOTE = "smaller.json"
+_STATES = 150  # of each shorter list that are looked at; each takes 5 to 30 ms
+_ROUNDS = 3  # boots that one cause gets
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What there is to work with; `boots` for all causes together."""
+
+    campaign: Campaign
+    bench: Bench
+    rundir: RunDir
+    versions: dict[str, str]
+    boots: int
+
+
+def make_smaller(
+    bounds: Bounds, store: Store, cases: Sequence[Case]
+) -> Iterator[tuple[Path, int, int]]:
+    """Unexpected causes first, the most frequent of each kind first: a folder whose list got
+    shorter, how many operations it had, and has.
+
+    What was made smaller before is left as it is.  Raises `InfraError` or `GuestError`.
+    """
+    judged = {name for name, _ in store.cases()}
+    by_name = {case.name: case for case in cases if case.name in judged}
+    found = variant_groups(store, bounds.bench.variant, list(by_name))
+    campaign = bounds.campaign
+    found = tuple(sorted(found, key=lambda g: expected_of(campaign, g) is not Expectation.PASS))
+    left = bounds.boots
+    for group in found:
+        case = by_name[group.example.case]
+        folder = folder_of(bounds.rundir.out, case.name, group)
+        if left <= 0:
+            return
+        if not folder.is_dir() or (folder / NOTE).is_file() or not isinstance(case.work, ListWork):
+            continue
+        before = len(list(case.work.ops.refs()))
+        search = _Search(bounds, group)
+        fewer(case.work.ops, min(left, _ROUNDS), search.fails)
+        left -= search.boots
+        after = before
+        if search.best is not None:
+            smaller, cut = search.best
+            after = len(list(_ops(smaller).refs()))
+            shutil.rmtree(folder)
+            source = Source(smaller.folder)
+            scratch = bounds.rundir.scratch
+            save_example(campaign, smaller, group, source, cut, folder, scratch)
+        note = {"case": case.name, "operations": before, "left": after, "boots": search.boots}
+        write_atomically(folder / NOTE, json.dumps(note, indent=1).encode())
+        search.clear()
+        if after < before:
+            yield folder, before, after
+
+
+class _Search:
+    """Runs lists and looks for a state that fails as the group's example does.
+
+    `best` is the shortest case with such a state, so far.
+    """
+
+    def __init__(self, bounds: Bounds, group: Group) -> None:
+        self._bounds = bounds
+        self._group = group
+        self._folder = bounds.rundir.scratch / "smaller"
+        self.boots = 0
+        self.best: tuple[Case, Cut] | None = None
+
+    def fails(self, lists: Sequence[OpList]) -> list[bool]:
+        """One boot.  A list behind one that breaks the guest counts as one that does not fail."""
+        self.boots += 1
+        bounds = self._bounds
+        folder = self._folder.with_name(f"smaller-{self.boots}")
+        cases = record_once(
+            *(bounds.campaign, bounds.bench, lists, bounds.rundir, folder, bounds.versions)
+        )
+        states = [self._failing(case) for case in cases]
+        for case, cut in zip(cases, states, strict=True):
+            if cut is not None and (self.best is None or _size(case) < _size(self.best[0])):
+                self.best = case, cut
+        return [cut is not None for cut in states] + [False] * (len(lists) - len(cases))
+
+    def clear(self) -> None:
+        """Remove what the boots left."""
+        for number in range(1, self.boots + 1):
+            shutil.rmtree(self._folder.with_name(f"smaller-{number}"))
+
+    def _failing(self, case: Case) -> Cut | None:
+        cuts = case.plan(self._bounds.campaign).cuts()
+        wanted = (cut for cut in cuts if cut.model in self._group.models)
+        with Lab(Source(case.folder), self._bounds.rundir.scratch) as lab:
+            for cut in islice(wanted, _STATES):
+                for said in lab.row(cut).judgements:
+                    same = said.oracle is self._group.oracle and said.verdict is Verdict.FAIL
+                    if same and cause_of(said) == self._group.cause:
+                        return cut
+        return None
+
+
+def _ops(case: Case) -> OpList:
+    assert isinstance(case.work, ListWork)
+    return case.work.ops
+
+
+def _size(case: Case) -> int:
+    return len(list(_ops(case).refs()))
