@@ -34,7 +34,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-guest test lint pure tools guest setup packages image clean soak scenarios \
-        engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly engine-linux mutants
+        engine-test engine-sanitize engine-fuzz engine-bench engine-record engine-coverage engine-nightly \
+        engine-linux mutants
 
 help:
 	@echo "make demo    the mail thread's experiment, from boot to report: out/demo/report.html"
@@ -148,7 +149,7 @@ scenarios: setup
 	[ -z "$$failed" ] || { echo "not as expected:$$failed"; exit 1; }
 
 # The journal engine alone, in C on the host: guest-patches/Makefile says what each does.
-engine-test engine-sanitize engine-fuzz engine-bench engine-coverage engine-nightly mutants:
+engine-test engine-sanitize engine-fuzz engine-bench engine-record engine-coverage engine-nightly mutants:
 	$(MAKE) --directory guest-patches $@
 
 # Linux replays the engine's logs, and the engine Linux's: BOOTS times 110 states.

@@ -10,12 +10,13 @@
 
 #include "bench.h"
 
-/* The trace is recorded from the small ext2 doing what a compile does:
-   object files grow block by block, temporary files come and go.  It is
-   replayed on a store of blocks in memory: each call announces a block,
-   changes a few bytes, and says so.  The thread's run had 339,105 dirty
-   calls, 2,133 a second, and a commit every 5 seconds: one in 10,665
-   calls.  */
+/* compile.ops is what a compile of this engine and its tests did to files: each
+   write of the assembler and the linker, recorded from the system calls of
+   make (sim/record.py).  The small ext2 does the same, one build after the
+   other, and each dirty call is noted.  This trace is replayed on a store of
+   blocks in memory: each call announces a block, changes a few bytes, and
+   says so.  The thread's run had 339,105 dirty calls, 2,133 a second, and a
+   commit every 5 seconds: one in 10,665 calls.  */
 
 #define CALLS 339105
 #define CALLS_PER_COMMIT 10665
@@ -36,57 +37,113 @@ note (uint32_t event)
   ncalls += event < MFS_TRACE_START;
 }
 
+/* One line of compile.ops.  */
+struct change
+{
+  char kind;
+  unsigned file, offset, length, count;
+};
+
+#define MOST_CHANGES 20000
+#define MOST_FILES 1000
+
+static size_t
+read_changes (struct change *c, FILE *from)
+{
+  char line[80];
+  size_t n = 0;
+
+  for (; fgets (line, sizeof line, from); n++)
+    {
+      CHECK (n < MOST_CHANGES, "more than %d changes", MOST_CHANGES);
+      c[n] = (struct change) { .count = 1 };
+      int got = sscanf (line, "%c %u %u %u %u", &c[n].kind, &c[n].file,
+			&c[n].offset, &c[n].length, &c[n].count);
+      CHECK (got >= 2 && c[n].file < MOST_FILES
+	     && (c[n].kind != 'w' || (got == 5 && c[n].length > 0))
+	     && (c[n].kind != 'c' || (got == 3 && c[n].offset < 2)),
+	     "no change of a file: %s", line);
+    }
+  CHECK (n > 0, "no changes: give me compile.ops");
+  return n;
+}
+
+/* Do as the build did.  INODES has those of the files that are there.  */
+static void
+change (struct mfs *fs, const struct change *c, const uint32_t *dirs,
+	uint32_t *folders, uint32_t *inodes)
+{
+  char name[32];
+  uint32_t ino = inodes[c->file];
+  struct op_args a = { .dir = ino, .mode = 0644, .name = name };
+
+  snprintf (name, sizeof name, "file%u.o", c->file);
+  switch (c->kind)
+    {
+    case 'c':
+      a.dir = folders[c->file] = dirs[c->offset];
+      a.offset = c->file;
+      CHECK (mfs_create (fs, &a, &inodes[c->file]) == 0, "create");
+      break;
+    case 't':
+      CHECK (mfs_truncate (fs, &a) == 0, "truncate");
+      break;
+    case 'm':
+      CHECK (mfs_chmod (fs, &a) == 0, "chmod");
+      break;
+    case 'u':
+      a.dir = folders[c->file];
+      CHECK (mfs_unlink (fs, &a, false) == 0, "unlink");
+      inodes[c->file] = 0;
+      break;
+    case 'w':
+      for (unsigned k = 0; k < c->count; k++)
+	{
+	  unsigned at = c->offset + k * c->length;
+	  a.offset = at / BS;
+	  a.length = (at + c->length - 1) / BS - a.offset + 1;
+	  CHECK (mfs_write (fs, &a, 1) == 0, "write");
+	}
+      break;
+    default:
+      CHECK (false, "change %c", c->kind);
+    }
+}
+
 static void
 record_trace (const struct options *o)
 {
+  static struct change changes[MOST_CHANGES];
+  uint32_t inodes[MOST_FILES] = { 0 }, folders[MOST_FILES], dirs[2];
+  size_t n = read_changes (changes, stdin);
   struct simdisk d;
   struct mfs fs;
-  struct rng rng = { o->seed };
   struct op_args a = { .dir = ROOT_INO, .mode = 0755 };
-  char name[32];
-  uint32_t dirs[16], ino, unit = 0;
 
   make_image (&d, BS, o->scratch);
   CHECK (mfs_mount (&fs, &d, NULL, 1) == 0, "mount");
-  a.name = name;
-  for (int k = 0; k < 16; k++)
-    {
-      snprintf (name, sizeof name, "dir%d", k);
-      CHECK (mfs_mkdir (&fs, &a, &dirs[k]) == 0, "mkdir");
-    }
+  a.name = "tmp";
+  CHECK (mfs_mkdir (&fs, &a, &dirs[0]) == 0, "mkdir");
+  a.name = "out";
+  CHECK (mfs_mkdir (&fs, &a, &dirs[1]) == 0, "mkdir");
   mfs_trace = note;
-  for (; ncalls < CALLS; unit++)
+  while (ncalls < CALLS)
     {
-      uint32_t blocks = 2 + rng_below (&rng, 20);
-      a.dir = dirs[unit % 16];
-      snprintf (name, sizeof name, "unit%u.o", unit % 128);
-      mfs_unlink (&fs, &a, false);
-      a.offset = unit + 1;
-      CHECK (mfs_create (&fs, &a, &ino) == 0, "create");
-      struct op_args w = { .dir = ino, .length = 1 };
-      for (uint32_t k = 0; k < blocks; k++)
+      for (size_t i = 0; i < n && ncalls < CALLS; i++)
 	{
-	  w.offset = k;
-	  CHECK (mfs_write (&fs, &w, 1) == 0, "write");
-	  /* The assembler goes back and patches.  */
-	  if (k % 4 == 3)
-	    CHECK (mfs_chmod (&fs, &(struct op_args) {.dir = ino,
-						      .mode = 0644 }) == 0,
-		   "chmod");
+	  change (&fs, &changes[i], dirs, folders, inodes);
+	  if (i % 200 == 0)
+	    {
+	      mfs_trace = NULL;
+	      CHECK (mfs_sync (&fs) == 0, "sync");
+	      mfs_trace = note;
+	    }
 	}
-      snprintf (name, sizeof name, "tmp%u.s", unit);
-      CHECK (mfs_create (&fs, &a, &ino) == 0, "create");
-      w.dir = ino;
-      w.offset = 0;
-      w.length = 5;
-      CHECK (mfs_write (&fs, &w, 1) == 0, "write");
-      CHECK (mfs_unlink (&fs, &a, false) == 0, "unlink");
-      if (unit % 32 == 0)
-	{
-	  mfs_trace = NULL;
-	  CHECK (mfs_sync (&fs) == 0, "sync");
-	  mfs_trace = note;
-	}
+      /* make clean.  */
+      for (unsigned f = 0; f < MOST_FILES; f++)
+	if (inodes[f])
+	  change (&fs, &(struct change) { .kind = 'u', .file = f }, dirs,
+		  folders, inodes);
     }
   mfs_trace = NULL;
   CHECK (mfs_unmount (&fs) == 0, "unmount");
