@@ -354,6 +354,8 @@ main (int argc, char **argv)
   test_copy_fails_once ();
   test_worker ();
   test_freed_on_its_way_home ();
+  test_full_log (false);
+  test_full_log (true);
   test_worker_alone (false);
   test_worker_alone (true);
   test_worker_credits ();

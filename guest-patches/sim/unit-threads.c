@@ -293,3 +293,61 @@ test_fault_at_quiesce (void)
   CHECK (d.now[3000 * 1024] == 9, "what was durable is lost");
   simdisk_free (&d);
 }
+
+#define FILLERS 4
+#define FILLER_ROUNDS 40
+
+/* Fill transactions to the brim, without a sync: others commit for it, and
+   make room.  */
+static void *
+filler_main (void *arg)
+{
+  struct waiter *w = arg;
+  unsigned char data[1024];
+
+  for (uint32_t k = 0; k < FILLER_ROUNDS; k++)
+    {
+      struct journal_handle *h;
+      memset (data, (int) k, sizeof data);
+      EXPECT (journal_start (fs.j, 100, 0, &h), 0);
+      for (uint32_t b = 0; b < 100; b++)
+	EXPECT (journal_dirty_data (h, 3000 + w->n * 200 + k % 2 * 100 + b,
+				    data), 0);
+      EXPECT (journal_stop (h), 0);
+    }
+  return NULL;
+}
+
+/* Threads that want more than there is, of a transaction and of the log: they
+   wait for commits and for blocks to go home, and all go on.  */
+void
+test_full_log (bool daemons)
+{
+  struct waiter w[FILLERS];
+  struct journal_stats st;
+
+  mount_with ("hurdle", daemons);
+  /* Nothing is done because of its age.  */
+  fs.j->set.commit_interval_ms = 3600000;
+  d.slow_us = 100;
+  alarm (60);
+  for (uint32_t n = 0; n < FILLERS; n++)
+    {
+      w[n].n = n;
+      pthread_create (&w[n].thread, NULL, filler_main, &w[n]);
+    }
+  for (uint32_t n = 0; n < FILLERS; n++)
+    pthread_join (w[n].thread, NULL);
+  alarm (0);
+  d.slow_us = 0;
+  EXPECT (journal_quiesce (fs.j), 0);
+  journal_get_stats (fs.j, &st);
+  CHECK (st.commits >= FILLERS * FILLER_ROUNDS / 2 && st.tail_updates > 10
+	 && st.pause_max_ns > 0, "%llu commits, the tail moved %llu times",
+	 (unsigned long long) st.commits,
+	 (unsigned long long) st.tail_updates);
+  for (uint32_t b = 0; b < FILLERS * 200; b++)
+    CHECK (d.now[(3000 + b) * 1024] == FILLER_ROUNDS - 1 - (b / 100 + 1) % 2,
+	   "block %u is %u", 3000 + b, d.now[(3000 + b) * 1024]);
+  unmount ();
+}

@@ -57,5 +57,6 @@ void test_free_fails (void);
 void test_error_not_kept (void);
 void test_quiesce_after_data_error (void);
 void test_freed_on_its_way_home (void);
+void test_full_log (bool daemons);
 
 #endif
