@@ -195,6 +195,23 @@ bench_ops (void)
   return ops;
 }
 
+/* What one event of the trace took.  The same event is measured in five
+   runs, and the least of them counts: what is more is not the journal's but
+   that of who else runs on the machine.  */
+struct cycles
+{
+  uint32_t access, dirty, stop;
+};
+static struct cycles *least;
+
+static void
+take (uint32_t *least_so_far, uint64_t cycles, uint64_t overhead)
+{
+  uint64_t net = cycles > overhead ? cycles - overhead : 0;
+  if (net < *least_so_far)
+    *least_so_far = (uint32_t) net;
+}
+
 struct result
 {
   uint64_t access, dirty, stop, stop_max_ns, start_max_ns;
@@ -202,14 +219,29 @@ struct result
   struct journal_stats st;
 };
 
+/* The counter, read when all before it is done and nothing after it has
+   begun.  */
+static inline uint64_t
+cycles_now (void)
+{
+#if defined __x86_64__
+  __builtin_ia32_lfence ();
+  uint64_t t = jcycles ();
+  __builtin_ia32_lfence ();
+  return t;
+#else
+  return jcycles ();
+#endif
+}
+
 static uint64_t
 counter_overhead (void)
 {
   uint64_t best = UINT64_MAX;
   for (int k = 0; k < 10000; k++)
     {
-      uint64_t t = jcycles ();
-      t = jcycles () - t;
+      uint64_t t = cycles_now ();
+      t = cycles_now () - t;
       if (t < best)
 	best = t;
     }
@@ -253,9 +285,9 @@ replay (const struct options *o, const char *preset, bool stats, bool stub,
 	}
       else if (e == MFS_TRACE_STOP)
 	{
-	  uint64_t ns = now_ns (), t = jcycles ();
+	  uint64_t ns = now_ns (), t = cycles_now ();
 	  CHECK (journal_stop (h) == 0, "stop");
-	  r->stop += jcycles () - t - r->overhead;
+	  take (&least[i].stop, cycles_now () - t, r->overhead);
 	  ns = now_ns () - ns;
 	  if (ns > r->stop_max_ns)
 	    r->stop_max_ns = ns;
@@ -269,16 +301,16 @@ replay (const struct options *o, const char *preset, bool stats, bool stub,
       else
 	{
 	  unsigned char *b = store + (size_t) e * BS;
-	  uint64_t t0 = jcycles ();
+	  uint64_t t0 = cycles_now ();
 	  journal_access (h, e);
-	  uint64_t t1 = jcycles ();
+	  uint64_t t1 = cycles_now ();
 	  b[i % BS]++;
 	  b[i * 7 % BS]++;
-	  uint64_t t2 = jcycles ();
+	  uint64_t t2 = cycles_now ();
 	  journal_dirty (h, e);
-	  uint64_t t3 = jcycles ();
-	  r->access += t1 - t0 - r->overhead;
-	  r->dirty += t3 - t2 - r->overhead;
+	  uint64_t t3 = cycles_now ();
+	  take (&least[i].access, t1 - t0, r->overhead);
+	  take (&least[i].dirty, t3 - t2, r->overhead);
 	  calls++;
 	}
     }
@@ -299,14 +331,24 @@ cost (const struct result *r)
 static struct result
 best_of_five (const struct options *o, const char *preset, bool stub)
 {
-  struct result r, best;
-  replay (o, preset, false, stub, &best);
-  for (int n = 0; n < 4; n++)
+  struct result best = { .st.freeze = UINT64_MAX };
+
+  memset (least, 0xFF, ntrace * sizeof *least);
+  for (int n = 0; n < 5; n++)
     {
+      struct result r;
       replay (o, preset, false, stub, &r);
-      if (cost (&r) < cost (&best))
+      if (r.st.freeze < best.st.freeze)
 	best = r;
     }
+  for (size_t i = 0; i < ntrace; i++)
+    if (trace[i] == MFS_TRACE_STOP)
+      best.stop += least[i].stop;
+    else if (trace[i] != MFS_TRACE_START)
+      {
+	best.access += least[i].access;
+	best.dirty += least[i].dirty;
+      }
   return best;
 }
 
@@ -318,36 +360,36 @@ print_presets (const struct options *o)
   static const char *const presets[] = { "v2", "v3", "v4", "v5", "hurdle" };
   struct result stub = best_of_five (o, "hurdle", true);
   double c = (double) ncalls, empty = (double) (stub.access + stub.dirty);
-  double v3 = 0, v3_net = 0;
+  double v3[3] = { 0 };
 
-  printf ("Cycles a call, best of 5 runs of %zu dirty calls in one process:\n"
-	  "%-8s %8s %8s %8s %10s %8s %12s %10s %12s %9s\n", ncalls, "preset",
-	  "access", "dirty", "net pair", "stop/call", "copies", "per block",
-	  "net", "freeze max", "memory");
-  printf ("%-8s %8.0f %8.0f\n", "stub", (double) stub.access / c,
+  printf ("Cycles a call, each the best of 5 runs of %zu dirty calls in one"
+	  " process:\n%-8s %8s %8s %10s %8s | %s\n%-8s %8s %8s %10s %8s |"
+	  " %12s %10s %10s %10s %9s\n", ncalls, "", "", "", "", "",
+	  "a committed block", "preset", "access", "dirty", "stop/call",
+	  "copies", "dirty+freeze", "all", "net", "freeze max", "memory");
+  printf ("%-8s %8.1f %8.1f\n", "stub", (double) stub.access / c,
 	  (double) stub.dirty / c);
   for (size_t k = 0; k < sizeof presets / sizeof *presets; k++)
     {
       struct result r = best_of_five (o, presets[k], false);
-      double b = (double) r.st.frozen_blocks, all = (double) cost (&r) / b;
-      double net = ((double) cost (&r) - empty) / b;
+      double b = (double) r.st.frozen_blocks;
+      double block[3] = { (double) (r.dirty + r.st.freeze) / b,
+	(double) cost (&r) / b, ((double) cost (&r) - empty) / b
+      };
       if (!strcmp (presets[k], "v3"))
-	{
-	  v3 = all;
-	  v3_net = net;
-	}
-      printf ("%-8s %8.0f %8.0f %8.0f %10.0f %8llu %12.0f %10.0f %9.3f ms"
-	      " %6.2f MB\n", presets[k], (double) r.access / c,
-	      (double) r.dirty / c,
-	      ((double) (r.access + r.dirty) - empty) / c,
-	      (double) r.stop / c, (unsigned long long) r.st.copies, all, net,
+	memcpy (v3, block, sizeof v3);
+      printf ("%-8s %8.1f %8.1f %10.1f %8llu | %12.0f %10.0f %10.0f"
+	      " %7.3f ms %6.2f MB\n", presets[k], (double) r.access / c,
+	      (double) r.dirty / c, (double) r.stop / c,
+	      (unsigned long long) r.st.copies, block[0], block[1], block[2],
 	      (double) r.st.freeze_max_ns / 1e6,
 	      (double) r.st.memory_peak / 1e6);
       if (!strcmp (presets[k], "hurdle"))
 	printf ("%.0f blocks committed in %llu commits, %.0f calls a block;"
-		" hurdle costs %.3f of v3 per committed block, net %.3f\n", b,
-		(unsigned long long) r.st.commits, c / b, all / v3,
-		net / v3_net);
+		" of v3's cost per committed block hurdle has %.3f (dirty and"
+		" freeze), %.3f (all), %.3f (net)\n", b,
+		(unsigned long long) r.st.commits, c / b, block[0] / v3[0],
+		block[1] / v3[1], block[2] / v3[2]);
     }
 }
 
@@ -370,6 +412,8 @@ main (int argc, char **argv)
   store = malloc (4096 * (size_t) BS);
   CHECK (store, "out of memory");
   record_trace (&o);
+  least = malloc (ntrace * sizeof *least);
+  CHECK (least, "out of memory");
   print_presets (&o);
   print_freeze (&o);
   print_bandwidth (&o);
@@ -382,5 +426,6 @@ main (int argc, char **argv)
   options_done (&o);
   free (store);
   free (trace);
+  free (least);
   return 0;
 }
