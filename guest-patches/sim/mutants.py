@@ -90,7 +90,7 @@ def build(mutant: Mutant, out: Path, work: Path) -> None:
             check=True,
         )
         objects.append(obj)
-    mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz", "s-exchange")
+    mains = ("s-test-", "s-unit-", "s-bench", "s-fuzz", "s-exchange", "s-replay")
     changed = {f"s-{Path(file).stem}.o" for file in files}
     sim = [
         o
