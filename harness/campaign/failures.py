@@ -50,6 +50,8 @@ def save_failures(
 ) -> list[Path]:
     """Save an example of each cause in a folder below `out`, as small as it gets.
 
+    Returns the folders of those that the campaign does not expect.
+
     Of the causes that the campaign expects, the most frequent one of each oracle is saved.
     `sources` are the other ones by their name.  What is saved already stays as it is.
     """
@@ -62,8 +64,15 @@ def save_failures(
         if not (folder / "README.md").is_file():
             source, cut = locate(case, group.example.id, sources)
             save_example(campaign, case, group, source, cut, folder, scratch)
-        saved.append(folder)
+        if group in wrong:
+            saved.append(folder)
     return saved
+
+
+def shortest(folder: Path) -> Path:
+    """A folder's name for a command: from where hurdle was started, if it is below that."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def save_example(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from harness.campaign.agreement import differ, judge_agreement, sample
 from harness.campaign.case import Case
 from harness.campaign.compare import Count, Line, compare
-from harness.campaign.failures import save_failures
+from harness.campaign.failures import save_failures, shortest
 from harness.campaign.judge import judge_run, judge_states, plan_contents
 from harness.campaign.lab import Content, Source
 from harness.campaign.live import Live
@@ -136,11 +136,11 @@ class Judging:
 
     def _save_failures(self, case: Case, sources: dict[str, Source]) -> None:
         with self.live.phase(f"{case.name}: making failures small"):
-            folders = save_failures(
+            unexpected = save_failures(
                 self.campaign, case, self.store, sources, self.rundir.out, self.rundir.scratch
             )
-        for folder in folders:
-            self.live.note(f"{case.name}: hurdle judge {folder}")
+        for folder in unexpected:
+            self.live.note(f"{case.name}: UNEXPECTED: hurdle judge {shortest(folder)}")
 
 
 def campaign_lines(campaign: Campaign, store: Store, variants: Iterable[str]) -> list[Line]:

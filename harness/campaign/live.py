@@ -93,19 +93,19 @@ class Live:
     @contextmanager
     def states(self, name: str) -> Iterator[Callable[[Judged], None]]:
         """Shows how the judging of a case goes: states, distinct ones, fails, pace."""
-        task = self._bar.add_task(f"{name}: states", total=None, more="")
+        task = self._bar.add_task(name, total=None, more="")
         last: list[Judged] = []
 
         def show(now: Judged) -> None:
             last[:] = [now]
             more = (
-                f"{now.distinct}/{now.to_examine} distinct  {now.fails} with FAIL  "
+                f"{now.distinct}/{now.to_examine} distinct, {now.fails} FAIL, "
                 f"{now.per_minute:.0f}/min"
             )
             self._bar.update(task, completed=now.states, total=now.planned, more=more)
             if not self._console.is_terminal and time.monotonic() - self._said > _QUIET_SECONDS:
                 self._said = time.monotonic()
-                self.note(f"{name}: {now.states}/{now.planned} states, {more}")
+                self.note(f"{name}: {now.states}/{now.planned}, {more}")
 
         try:
             yield show
@@ -143,12 +143,13 @@ class Live:
             f"{line.variant}, {line.model}: {line.note}" for line in lines if line.note
         ):
             self.note(note)
+        wrong: dict[tuple[str, CrashModel], list[Line]] = {}
         for line in lines:
             if not line.ok:
-                self.note(
-                    f"UNEXPECTED: {line.variant}, {line.oracle} over {line.model}: expected "
-                    f"{line.expected}, found {line.found}"
-                )
+                wrong.setdefault((line.variant, line.model), []).append(line)
+        for (variant, model), found in wrong.items():
+            said = ", ".join(f"{x.oracle} {x.found} (expected {x.expected})" for x in found)
+            self.note(f"UNEXPECTED: {variant} over {model}: {said}")
 
     def timings(self, phases: Sequence[tuple[str, float, int]], workers: int) -> None:
         """What each phase took, a state of each kind and in all."""

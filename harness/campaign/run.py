@@ -111,11 +111,14 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
             store.set_meta("broken", f"the campaign did not end: {error}")
             raise
         finally:
-            write_campaign(summarise(store, options.out), options.out)
+            summary = summarise(store, options.out)
+            write_campaign(summary, options.out)
         lines = campaign_lines(campaign, store, variants)
         phases = store.seconds()
     live.table(lines)
     live.note(f"report: {options.out / 'report.html'}")
+    if summary.next_step:
+        live.note(f"next: {summary.next_step}")
     if options.timings:
         live.timings(phases, options.workers)
     return exit_code(lines)

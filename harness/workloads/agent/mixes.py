@@ -118,6 +118,11 @@ MIXES: dict[str, Mix] = {
             "fsync-folder": 20,
         },
     ),
+    "bulk": Mix(
+        "folders and large files in transactions that fill the log faster than it is emptied",
+        2,
+        {"mkdir": 40, "creat": 4, "large": 8, "symlink": 4, "rmdir": 8, "fsync-folder": 1},
+    ),
     "shells": Mix(
         "scripts that write from several shells, and nobody syncs",
         6,
