@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.campaign.spec import Campaign
 from harness.errors import Exit
 from harness.experiment.expect import overall
-from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Expectation, Oracle, Verdict
+from harness.verdicts import CrashModel, Expectation, Oracle, Verdict
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def compare(
     lines = []
     for model in campaign.models:
         of_run = campaign.run_oracles if model is CrashModel.PREFIX else ()
-        for oracle in (*CAMPAIGN_ORACLES, *of_run):
+        for oracle in (*campaign.state_oracles, *of_run):
             own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
             expected = campaign.expectation(variant, model, oracle)
             found = overall(v for v, n in own.items() for _ in range(min(n, 1)))

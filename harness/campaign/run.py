@@ -131,8 +131,9 @@ def _console() -> Console:
 
 
 def _variants(campaign: Campaign, recipe: Recipe, wanted: str | None) -> tuple[str, ...]:
-    """The variants to run: all that the campaign expects something of, or the one wanted."""
-    names = (wanted,) if wanted else tuple(campaign.expect)
+    """The variants to run: the one wanted, or all that guest and campaign both know."""
+    both = tuple(name for name in campaign.expect if name in recipe.variants)
+    names = (wanted,) if wanted else both or tuple(campaign.expect)
     for name in names:
         if name not in recipe.variants:
             raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,14 +12,15 @@ from harness.crash.plan import Limits
 from harness.errors import UsageError
 from harness.experiment.trial import Trial
 from harness.oracles.acknowledged import Strictness
-from harness.verdicts import RUN_ORACLES, CrashModel, Expectation, Oracle
+from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Expectation, Oracle
 from harness.workloads.agent.ace import sample, sequences
 from harness.workloads.agent.mixes import MIXES, mix
 from harness.workloads.agent.oplist import OpList, parse, single
 from harness.workloads.agent.patterns import names, pattern_list
 from harness.workloads.agent.rules import Semantics
 from harness.workloads.model import Thing, history
-from harness.workloads.scenario import Disk, Scenario, Step, WatchedObject
+from harness.workloads.scenario import Disk, Scenario, Seconds, Step, WatchedObject
+from harness.workloads.script import LISTING
 from harness.workloads.stress import WEIGHTS, stress
 
 #: what is expected per crash model and oracle; what is not named has to PASS
@@ -129,6 +130,43 @@ class Lists(Spec):
         return tuple(OpList(n, each.threads, each.about) for n, each in enumerate(found, start=1))
 
 
+class Script(Spec):
+    """Real work: commands of the guest's shell, in the root of the crashed file system.
+
+    `prepare` runs first and counts as nothing; it may write elsewhere (/tmp).  After each command
+    the guest lists its tree and syncs.
+    """
+
+    OPS_EACH: ClassVar[int] = 3  #: operations of a run for each command
+
+    prepare: str = ""
+    commands: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    within: Seconds = 300.0  #: that a command may take under TCG, such as 300s
+
+    @field_validator("commands")
+    @classmethod
+    def _say_something(cls, commands: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(command.strip() for command in commands):
+            raise ValueError("script: a command is empty")
+        return commands
+
+    def _shell(self, command: str) -> Step:
+        return Step.model_validate({"shell": {"command": command, "within": f"{self.within}s"}})
+
+    @property
+    def setup(self) -> tuple[Step, ...]:
+        return (self._shell(self.prepare),) if self.prepare.strip() else ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The operations that the guest is sent."""
+        sync = Step.model_validate({"sync": {"within": f"{self.within}s"}})
+        listing = self._shell(LISTING)
+        return tuple(
+            step for command in self.commands for step in (self._shell(command), listing, sync)
+        )
+
+
 class States(Spec):
     """How many states of each crash model are made of a run's write log."""
 
@@ -192,6 +230,7 @@ class Campaign(Spec):
     disk: Disk = Disk()
     stress: Stress | None = None
     lists: Lists | None = None
+    script: Script | None = None
     setup: tuple[Step, ...] = ()
     steps: tuple[Step, ...] = ()  #: a workload that is written out, instead of `stress`
     #: what befalls a run; each is a run of its own for each seed.  Without any: the kill at the end
@@ -203,21 +242,12 @@ class Campaign(Spec):
 
     @model_validator(mode="after")
     def _one_workload(self) -> Campaign:
-        if sum((self.stress is not None, self.lists is not None, bool(self.steps))) != 1:
-            raise ValueError("a workload is one of `stress`, `lists` and `steps`")
-        if self.trials and self.stress and self.stress.rounds > 1:
-            raise ValueError("trials: a run with rounds has none")
+        if sum(map(bool, (self.stress, self.lists, self.script, self.steps))) != 1:
+            raise ValueError("a workload is one of `stress`, `lists`, `script` and `steps`")
+        if self.script and (self.trials or self.setup):
+            raise ValueError("script: it has no `trials` and no `setup`, but a `prepare`")
         if self.minimise.boots and not self.lists:
             raise ValueError("minimise: only op lists can be run in part; give `lists`")
-        if self.trials and self.lists:
-            raise ValueError("trials: op lists have none; use `stress` or `steps`")
-        if len({trial.name for trial in self.trials}) != len(self.trials):
-            raise ValueError("trials: two of them are the same")
-        for trial in self.trials:
-            if trial.boot == 2 and self.stress is None and not self.setup:
-                raise ValueError("trials: `boot: 2` needs a `setup`, which runs before the crash")
-            if trial.fault and trial.fault.op >= len(self.workload(self.seeds[0], trial)):
-                raise ValueError(f"trials: the workload has no operation {trial.fault.op}")
         if not self.states.models:
             raise ValueError("states: no crash model is asked for")
         bad = [step.name for step in (*self.setup, *self.steps) if not step.is_operation]
@@ -229,10 +259,31 @@ class Campaign(Spec):
             raise ValueError(str(exc)) from exc
         return self
 
+    @model_validator(mode="after")
+    def _possible_trials(self) -> Campaign:
+        if self.trials and self.stress and self.stress.rounds > 1:
+            raise ValueError("trials: a run with rounds has none")
+        if self.trials and self.lists:
+            raise ValueError("trials: op lists have none; use `stress` or `steps`")
+        if len({trial.name for trial in self.trials}) != len(self.trials):
+            raise ValueError("trials: two of them are the same")
+        for trial in self.trials:
+            if trial.boot == 2 and self.stress is None and not self.setup:
+                raise ValueError("trials: `boot: 2` needs a `setup`, which runs before the crash")
+            if trial.fault and trial.fault.op >= len(self.workload(self.seeds[0], trial)):
+                raise ValueError(f"trials: the workload has no operation {trial.fault.op}")
+        return self
+
     @property
     def models(self) -> tuple[CrashModel, ...]:
         """The crash models that it judges by; op lists have ended when the guest is killed."""
         return self.states.models if self.lists else (CrashModel.KILL, *self.states.models)
+
+    @property
+    def state_oracles(self) -> tuple[Oracle, ...]:
+        """Those that judge each state; no model knows which moments real work goes through."""
+        without = (Oracle.PREFIX, Oracle.STALE) if self.script else ()
+        return tuple(oracle for oracle in CAMPAIGN_ORACLES if oracle not in without)
 
     @property
     def run_oracles(self) -> tuple[Oracle, ...]:
@@ -255,6 +306,8 @@ class Campaign(Spec):
 
     def _operations(self, seed: int, trial: Trial | None) -> tuple[tuple[Step, ...], int]:
         """All operations of a run, and how many of them are its setup."""
+        if self.script is not None:
+            return (*self.script.setup, *self.script.steps), len(self.script.setup)
         if self.stress is None:
             return (*self.setup, *self.steps), len(self.setup)
         steps = stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})

@@ -8,8 +8,9 @@ from typing import Protocol
 from harness.campaign.case import Case
 from harness.campaign.examine import Seen
 from harness.campaign.listverdict import ListOracles
+from harness.campaign.scriptverdict import ScriptOracles
 from harness.campaign.store import StateRow
-from harness.campaign.work import ListWork, StepsWork
+from harness.campaign.work import ListWork, ScriptWork, StepsWork
 from harness.crash.plan import Cut
 from harness.oracles.acknowledged import acknowledged
 from harness.oracles.contents import ContentsJudge
@@ -37,6 +38,8 @@ def tree_oracles(case: Case) -> TreeOracles:
     """The oracles for a case's kind of workload."""
     if isinstance(case.work, ListWork):
         return ListOracles(case, case.work)
+    if isinstance(case.work, ScriptWork):
+        return ScriptOracles(case.work)
     return StepsOracles(case, case.work)
 
 

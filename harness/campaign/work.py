@@ -1,8 +1,9 @@
 """The workload of a case: what was run, and when each operation began and returned.
 
-Two kinds: the steps that the scenario runner sends one by one, and an op list that the agent ran in
-the guest, with marks in the log.  Both know the same few things of themselves; how their trees are
-judged is in `harness.campaign.verdict` and `harness.campaign.listverdict`.
+Three kinds: the steps that the scenario runner sends one by one; an op list that the agent ran in
+the guest, with marks in the log; and real work, commands of the guest's shell.  All know the same
+few things of themselves; how their trees are judged is in `verdict.py`, `listverdict.py` and
+`scriptverdict.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import bisect
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,7 @@ from harness.workloads.journal import OpTimes, begun_by
 from harness.workloads.model import FRESH, History, Thing, history
 from harness.workloads.ops import describe
 from harness.workloads.scenario import Step
+from harness.workloads.script import Listed
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,53 @@ class ListWork:
         }
 
 
-Work = StepsWork | ListWork
+@dataclass(frozen=True)
+class ScriptWork:
+    """Commands of the guest's shell, one after the other; positions are of the case's log.
+
+    `listings` has for each command that ended what the guest listed behind it, `safe` where the
+    sync behind that had returned.
+    """
+
+    commands: tuple[str, ...]
+    journal: tuple[OpTimes, ...]
+    safe: tuple[int, ...]
+    listings: tuple[Mapping[str, Listed], ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The commands, each as one line."""
+        return tuple(" ".join(command.split()) for command in self.commands)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their programs."""
+        return tuple(command.split()[0] for command in self.commands)
+
+    @property
+    def begun(self) -> tuple[int, ...]:
+        return tuple(times.begun for times in self.journal)
+
+    def last_begun(self, upto: int) -> int:
+        return begun_by(self.journal, upto)
+
+    def settled_by(self, position: int) -> int:
+        """The last command behind which a sync had returned; -1: none."""
+        return bisect.bisect_right(self.safe, position) - 1
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "kind": "script",
+            "commands": self.commands,
+            "journal": [asdict(times) for times in self.journal],
+            "safe": self.safe,
+            "listings": [
+                {p: astuple(each) for p, each in found.items()} for found in self.listings
+            ],
+        }
+
+
+Work = StepsWork | ListWork | ScriptWork
 
 
 def work_of(data: Mapping[str, Any]) -> Work:
@@ -153,6 +201,16 @@ def work_of(data: Mapping[str, Any]) -> Work:
             end=data["end"],
             hurd=data["hurd"],
             ordered_sizes=data["ordered_sizes"],
+        )
+    if data["kind"] == "script":
+        return ScriptWork(
+            commands=tuple(data["commands"]),
+            journal=tuple(OpTimes(**times) for times in data["journal"]),
+            safe=tuple(data["safe"]),
+            listings=tuple(
+                {path: Listed(*fields) for path, fields in found.items()}
+                for found in data["listings"]
+            ),
         )
     return StepsWork(
         setup=tuple(Step.model_validate(step) for step in data["setup"]),

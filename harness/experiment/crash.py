@@ -43,6 +43,7 @@ class OpRecord:
     log_before: int
     log_after: int
     acknowledges: bool  #: a sync: what came before it is acknowledged when it returns
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class _Run:
                 console=self.guest.console_tail(),
             )
         self.unfinished = None
-        return OpRecord(index, text, before, after, step.name == "sync")
+        return OpRecord(index, text, before, after, step.name == "sync", result.out)
 
     def wait(self, step: Step, since: int) -> None:
         """`after: 6s` or `after: commit`; the guest must stay alive meanwhile."""
