@@ -194,7 +194,7 @@ def junit_xml(summary: Summary) -> bytes:
 def _problem(summary: Summary, row: Row, cell: Cell) -> Error | Failure | Skipped:
     said = f"expected {cell.expected}, found {cell.found} ({cell.fails} of {cell.states} states)"
     if cell.note:
-        said += f": {cell.note}"
+        said += f": {clean_line(cell.note)}"
     if cell.found is Verdict.VOID:
         return Skipped(said)
     causes = [

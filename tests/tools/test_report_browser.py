@@ -11,8 +11,10 @@ import pytest
 
 from harness.events import CommandRan, Event, ObjectView, TextKept, VerdictGiven
 from harness.process import run
+from harness.report.campaign import page as campaign_page
 from harness.report.html import page
 from harness.tools import find_tool
+from tests.pure.sample_campaign import summary
 from tests.pure.sample_run import Case, sample
 
 pytestmark = pytest.mark.tools
@@ -88,4 +90,13 @@ def test_the_page_fits_every_width_and_loads_nothing(tmp_path: Path) -> None:
     for frame in seen:
         assert re.match("ext3 lost (test-dir3|very-long-name) in", str(frame["headline"]))
         assert frame["loaded"] == []
+        assert (frame["wide"], frame["page"]) == ([], frame["inner"])
+
+
+def test_a_campaigns_page_fits_every_width_and_loads_nothing(tmp_path: Path) -> None:
+    pages = [campaign_page(summary()), campaign_page(summary("/very-long-name" * 40))]
+    seen = _measure([text.replace("<details>", "<details open>") for text in pages], tmp_path)
+    assert len(seen) == 2 * len(_WIDTHS)
+    for frame in seen:
+        assert str(frame["headline"]).startswith("200 crash states") and frame["loaded"] == []
         assert (frame["wide"], frame["page"]) == ([], frame["inner"])
