@@ -19,6 +19,22 @@
 /* The last transaction that freed blocks, and the last on disk.  */
 static _Atomic journal_tid_t freed_tid, committed_tid;
 
+/* How many blocks each transaction freed that is not on disk: there are two
+   of them, and one whose end is just being told.  */
+#define WAITING 4
+static _Atomic unsigned long waiting[WAITING];
+
+static unsigned long
+count_waiting (void)
+{
+  unsigned long sum = 0;
+  int i;
+
+  for (i = 0; i < WAITING; i++)
+    sum += waiting[i];
+  return sum;
+}
+
 static bool
 blocks_wait (void)
 {
@@ -28,9 +44,16 @@ blocks_wait (void)
 void
 ext2_journal_blocks_committed (journal_tid_t tid)
 {
+  int i;
+
   committed_tid = tid;
-  if (tid == 0)
-    freed_tid = 0;		/* A journal was opened.  */
+  waiting[tid % WAITING] = 0;
+  if (tid == 0)			/* A journal was opened.  */
+    {
+      freed_tid = 0;
+      for (i = 0; i < WAITING; i++)
+	waiting[i] = 0;
+    }
 }
 
 void
@@ -42,12 +65,8 @@ ext2_journal_make_room (unsigned long blocks)
   if (le32toh (sblock->s_free_blocks_count) < want
       && ext2_journal_reap_pending () && ! ext2_journal_reaping ())
     ext2_journal_reap_wait ();
-  if (! blocks_wait ())
-    return;
-  /* How many of the free blocks wait is not counted: with few left it does
-     not matter, and with many it is not asked.  */
-  if (le32toh (sblock->s_free_blocks_count)
-      < want + le32toh (sblock->s_blocks_count) / 16)
+  if (blocks_wait ()
+      && le32toh (sblock->s_free_blocks_count) < want + count_waiting ())
     journal_sync (ext2_journal);
 }
 
@@ -199,6 +218,7 @@ ext2_journal_free_run (block_t block, unsigned long count, bool metadata)
   if (h)
     {
       freed_tid = journal_handle_tid (h);
+      waiting[freed_tid % WAITING] += count;
       err = journal_free (h, block, count, metadata);
     }
   if (err)
