@@ -15,8 +15,8 @@ def test_a_sound_file_system_is_read_with_its_links_and_bytes(tmp_path: Path) ->
     data = b"first\n" * 3000  # with an indirect block
     (tree / "d/a").write_bytes(data * 4)
     os.link(tree / "d/a", tree / "b")
-    os.symlink("d/a", tree / "s")
-    os.chmod(tree / "d", 0o750)
+    (tree / "s").symlink_to("d/a")
+    (tree / "d").chmod(0o750)
     size = str(8 << 20)
     run(["truncate", "-s", size, str(image)])
     run(["mke2fs", "-q", "-F", "-t", "ext3", "-b", "4096", "-d", str(tree), str(image)])
