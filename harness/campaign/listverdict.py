@@ -41,12 +41,14 @@ class ListOracles:
         self._read: dict[tuple[int, int, int], tuple[Stretch, ...]] = {}
         #: cells of several writers, and the first position at which they were explained
         self._explained: dict[tuple[int, bytes], int] = {}
+        self._timed = any(work.ops.op(ref).name == "utimes" for ref in work.ops.refs())
         # Where each transaction was safe: behind the flush that follows its commit block.
         self._settled = tuple(_settled(case, work))
 
-    def key(self, cut: Cut) -> object:
+    def key(self, cut: Cut, seen: Observed) -> object:
         """States of equal trees and keys get equal verdicts."""
-        return self._work.position(cut.upto, torn=cut.torn is not None)
+        times = frozenset(seen.times.items()) if self._timed else None
+        return self._work.position(cut.upto, torn=cut.torn is not None), times
 
     def judge(self, cut: Cut, seen: Observed) -> tuple[Judgement, ...]:
         """Durability, prefix and stale."""
@@ -61,7 +63,7 @@ class ListOracles:
         position = self._work.position(cut.upto, torn=cut.torn is not None)
         settled = max((safe for at, safe in self._settled if at < position), default=0)
         sizes = {path: file.size for path, file in seen.files.items()}
-        said = self._allowed.judge(position, seen.looks, sizes, settled)
+        said = self._allowed.judge(position, seen.looks, sizes, settled, seen.times)
         wrong = tuple(finding_of(text) for text in said.differences[:_SHOWN])
         if said.prefix is None:
             reason = self._orders.contradiction or "no moment of the workload has this tree"

@@ -35,7 +35,7 @@ class ScriptOracles:
         self._digest = lru_cache(maxsize=4096)(self._digest_of)
         self._bytes: Mapping[int, bytes] = {}
 
-    def key(self, cut: Cut, /) -> object:
+    def key(self, cut: Cut, seen: Observed, /) -> object:
         """States of equal trees and keys get equal verdicts."""
         return self._work.settled_by(cut.settled), self._work.last_begun(cut.upto)
 

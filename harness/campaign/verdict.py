@@ -28,8 +28,8 @@ class TreeOracles(Protocol):
     def known(self) -> frozenset[int]:
         """The contents of blocks that they know by name; the bytes of others have to come along."""
 
-    def key(self, cut: Cut, /) -> object:
-        """States of equal trees and keys get equal verdicts."""
+    def key(self, cut: Cut, seen: Observed, /) -> object:
+        """States of equal trees and keys get equal verdicts; a tree is equal without its times."""
 
     def judge(self, cut: Cut, seen: Observed, /) -> tuple[Judgement, ...]: ...
 
@@ -57,7 +57,7 @@ class StateJudge:
 
     def row(self, cut: Cut, name: str, seen: Seen, tree: str) -> StateRow:
         """All verdicts on a state.  `tree` is the digest of what was seen."""
-        key = (tree, self._oracles.key(cut))
+        key = (tree, self._oracles.key(cut, seen.tree))
         if key not in self._told:
             if len(self._told) >= _TOLD:
                 self._told.clear()
@@ -86,7 +86,7 @@ class StepsOracles:
     def known(self) -> frozenset[int]:
         return self._contents.known
 
-    def key(self, cut: Cut, /) -> object:
+    def key(self, cut: Cut, seen: Observed, /) -> object:
         return self._acks.level(cut.settled), self._work.last_begun(cut.upto)
 
     def judge(self, cut: Cut, seen: Observed, /) -> tuple[Judgement, ...]:

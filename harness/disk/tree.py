@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from harness.disk.records import Records, in_block, in_inode, in_translator_block
+
 K = TypeVar("K")
 T = TypeVar("T")
 
 BLOCK = 4096  #: bytes; the only block size that is read
 _ROOT = 2
 _SUPER = 1024  # bytes before the superblock
+_OS_HURD = 1
 _EXTENTS, _INLINE = 0x80000, 0x10000000
 _EXTENT_MAGIC = 0xF30A
 _64BIT = 0x80
@@ -65,6 +68,8 @@ class Node:
     size: int  #: bytes
     target: str = ""
     blocks: tuple[int | None, ...] = ()
+    records: Records = ()  #: extended attributes and the translator, sorted by name
+    mtime: int = 0  #: seconds
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,10 @@ class _Inode:
     sectors: int
     flags: int
     pointers: bytes
+    mtime: int
+    attributes: int  #: their block; 0: none
+    translator: int  #: its block on a file system of the Hurd; 0: none
+    inline: Records  #: attributes in the inode
 
 
 class TreeReader:
@@ -113,6 +122,7 @@ class TreeReader:
             raise Unreadable("the superblock is not that of a file system with blocks of 4 KiB")
         revision = int.from_bytes(raw[0x4C:0x50], "little")
         self._inode_size = int.from_bytes(raw[0x58:0x5A], "little") if revision else 128
+        self._hurd = int.from_bytes(raw[0x48:0x4C], "little") == _OS_HURD
         wide = int.from_bytes(raw[0x60:0x64], "little") & _64BIT
         self._group_size = int.from_bytes(raw[0xFE:0x100], "little") if wide else 32
         if self._inode_size < 128 or self._group_size < 32:
@@ -150,7 +160,18 @@ class TreeReader:
             inode.size,
             target,
             blocks,
+            self._records(inode),
+            inode.mtime,
         )
+
+    def _records(self, inode: _Inode) -> Records:
+        found = inode.inline
+        places = [(inode.attributes, in_block)]
+        places += [(inode.translator, in_translator_block)] if self._hurd else []
+        for place, read in places:
+            if place:
+                found += read(self._block(place))
+        return tuple(sorted(found))
 
     def _target(self, inode: _Inode) -> str:
         if inode.size < _FAST_LINK and not inode.flags & _EXTENTS:
@@ -170,7 +191,9 @@ class TreeReader:
         table = int.from_bytes(self._slice(place + 8, 4), "little")
         block, offset = divmod(index * self._inode_size, BLOCK)
         key = (offset, self._disk.id_of(self._checked(table + block)))
-        return self._remember(self._inodes, key, lambda: _parse(self._block(table + block), offset))
+        return self._remember(
+            self._inodes, key, lambda: _parse(self._block(table + block), offset, self._inode_size)
+        )
 
     def _slice(self, place: int, length: int) -> bytes:
         block, offset = divmod(place, BLOCK)
@@ -254,7 +277,7 @@ class TreeReader:
         return found
 
 
-def _parse(block: bytes, offset: int) -> _Inode:
+def _parse(block: bytes, offset: int, length: int) -> _Inode:
     mode, uid, size = struct.unpack_from("<HHI", block, offset)
     gid, links, sectors, flags = struct.unpack_from("<HHII", block, offset + 24)
     high = int.from_bytes(block[offset + 108 : offset + 112], "little")
@@ -270,6 +293,10 @@ def _parse(block: bytes, offset: int) -> _Inode:
         sectors,
         flags,
         block[offset + 40 : offset + 100],
+        int.from_bytes(block[offset + 16 : offset + 20], "little"),
+        int.from_bytes(block[offset + 104 : offset + 108], "little"),
+        int.from_bytes(block[offset + 36 : offset + 40], "little"),
+        in_inode(block[offset : offset + length]),
     )
 
 

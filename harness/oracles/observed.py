@@ -34,9 +34,10 @@ class Observed:
     files: Mapping[str, FileSeen]
     strange: Mapping[int, bytes] = field(default_factory=dict)
     unreadable: str = ""
+    times: Mapping[str, int] = field(default_factory=dict)  #: of last modification, in seconds
 
     def digest(self) -> str:
-        """A name for the tree: equal for equal trees."""
+        """A name for the tree, its times left out: equal for equal trees."""
         parts = [self.unreadable]
         for path in sorted(self.looks):
             parts.append(f"{path}\0{self.looks[path]}\0{self.files.get(path)}")
@@ -55,11 +56,11 @@ def observe(reader: TreeReader, block: Callable[[int], bytes], known: frozenset[
     except Unreadable as exc:
         return Observed({}, {}, unreadable=str(exc))
     looks = {path: _look(node) for path, node in nodes.items()}
-    return Observed(looks, files, strange)
+    return Observed(looks, files, strange, times={p: node.mtime for p, node in nodes.items()})
 
 
 def _look(node: Node) -> Look:
-    return Look(node.kind, node.mode, node.uid, node.gid, node.links, node.target)
+    return Look(node.kind, node.mode, node.uid, node.gid, node.links, node.target, node.records)
 
 
 def _file(

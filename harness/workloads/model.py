@@ -22,7 +22,10 @@ ROOT = ""  #: the path of the file system's root
 
 @dataclass(frozen=True)
 class Look:
-    """What is compared of an object: everything but its bytes, its size and its times."""
+    """What is compared of an object: everything but its bytes, its size and its times.
+
+    `records` are extended attributes and the translator's record, by name, sorted.
+    """
 
     kind: str  #: directory, regular or symlink
     mode: int  #: permission bits
@@ -30,10 +33,11 @@ class Look:
     gid: int
     links: int
     target: str = ""
+    records: tuple[tuple[str, bytes], ...] = ()
 
     def differences(self, other: Look) -> list[str]:
         """In words, what `other` has differently."""
-        shown = ("kind", "mode", "uid", "gid", "links", "target")
+        shown = ("kind", "mode", "uid", "gid", "links", "target", "records")
         return [
             f"{name} is {_show(name, getattr(other, name))} and should be "
             f"{_show(name, getattr(self, name))}"

@@ -61,5 +61,8 @@ def judged(
 def tree_of(image: Path) -> tuple[dict[str, Look], dict[str, int]]:
     with FileBlocks(image) as blocks:
         nodes = TreeReader(blocks, (image.stat().st_size - AREA) // BLOCK).read()
-    looks = {p: Look(n.kind, n.mode, n.uid, n.gid, n.links, n.target) for p, n in nodes.items()}
+    looks = {
+        p: Look(n.kind, n.mode, n.uid, n.gid, n.links, n.target, n.records)
+        for p, n in nodes.items()
+    }
     return looks, {p: n.size for p, n in nodes.items() if n.kind != DIRECTORY}

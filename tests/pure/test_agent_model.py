@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -316,3 +316,49 @@ def test_every_moment_of_a_run_is_allowed_where_it_was_and_no_later_one(
     assert judged(allowed, tree_after(listing, position // 10), position)[0]
     begun = tree_after(listing, -(-position // 10))
     assert judged(allowed, begun, position) == (True, True)
+
+
+SET = single(
+    1,
+    ops(
+        *("creat foo 0644", "utimes foo 5 1000", "chmod foo 0600", "setxattr foo a value"),
+        *("fsync foo", "write foo 0 100", "utimes foo 5 2000"),
+    ),
+)
+
+
+def test_a_time_that_was_set_and_synced_has_to_be_there() -> None:
+    allowed = Allowed(Orders(SET, in_turn(SET)))
+    # fsync 40-50, write 50-60, utimes 60-70
+
+    def durable(count: int, position: int, **times: int) -> tuple[bool, tuple[str, ...]]:
+        looks, sizes = looks_of(Moment((), tree_after(SET, count), 0))
+        said = allowed.judge(position, looks, sizes, times={"": 7, **times})
+        return said.durable is not None, said.differences
+
+    assert durable(4, 51, foo=1000)[0]
+    lost, words = durable(4, 51, foo=99)
+    assert not lost and words == ("/foo: mtime is 99 and should be 1000",)
+    assert durable(1, 30, foo=99)[0]  # not synced yet, and the moment before it is allowed
+    assert durable(6, 60, foo=99)[0]  # a write may have set any time
+    assert durable(7, 71, foo=2000)[0]
+
+
+def test_attributes_are_part_of_a_tree() -> None:
+    allowed = Allowed(Orders(SET, in_turn(SET)))
+    looks, sizes = looks_of(Moment((), tree_after(SET, 4), 0))
+    times = {"": 7, "foo": 1000}
+    assert looks["foo"].records == (("user.a", b"value"),)
+    assert allowed.judge(51, looks, sizes, times=times).durable is not None
+    for wrong in ((), (("user.a", b"other"),)):
+        other = {**looks, "foo": replace(looks["foo"], records=wrong)}
+        said = allowed.judge(51, other, sizes, times=times)
+        assert said.durable is None and "records" in said.differences[0]
+
+
+def test_two_threads_may_set_a_time_in_an_order_that_no_tree_shows() -> None:
+    both = OpList(1, (ops("creat a 0644", "utimes a 1 1"), ops("creat b 0644")))
+    allowed = Allowed(Orders(both, in_turn(both)))
+    tree = Orders(both, in_turn(both)).moments[-1].tree
+    looks, sizes = looks_of(Moment((), tree, 0))
+    assert allowed.judge(1000, looks, sizes, times={"a": 5}).durable is not None

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from junitparser import JUnitXml
@@ -40,15 +41,17 @@ from harness.crash.recorded import through_page_cache
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.copy import sparse_copy
+from harness.disk.records import in_block, in_translator_block
 from harness.disk.tree import TreeReader
 from harness.errors import Exit, InfraError
-from harness.images.recipe import GuestOs
+from harness.images.recipe import GuestOs, Variant
 from harness.oracles.observed import Observed
 from harness.oracles.selfcheck import debugfs
 from harness.report.campaign import junit_xml, page
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.journal import Ending, Outcome
+from harness.workloads.scenario import Disk
 from tests.pure.write_logs import Item, discard, flush, write_log
 from tests.tools.cases import (
     before_and_after,
@@ -58,7 +61,7 @@ from tests.tools.cases import (
     list_case,
     unjournaled,
 )
-from tests.tools.images import folder_in_memory, make
+from tests.tools.images import SIZE, folder_in_memory, make
 
 pytestmark = pytest.mark.tools
 
@@ -137,6 +140,38 @@ def test_the_tree_is_what_debugfs_says(folder: Path, fs: str, os_: GuestOs) -> N
         places = reader.file_blocks(tree["big"].inode)
         data = b"".join(bytes(BLOCK) if p is None else blocks.block(p) for p in places)
     assert data[: big.stat().st_size] == big.read_bytes()
+
+
+@pytest.mark.parametrize("inode_size", [128, 256])
+def test_attributes_and_times_are_read(folder: Path, inode_size: Literal[128, 256]) -> None:
+    image = folder / "a.raw"
+    disk = Disk(size=SIZE, journal_blocks=1024, inode_size=inode_size)
+    ext2.mkfs(image, disk, Variant(fs="ext3"), GuestOs.LINUX)
+    (folder / "long").write_bytes(b"l" * 300)  # too long for any inode
+    debugfs(
+        image,
+        "mkdir dir",
+        f"write {folder / 'long'} file",
+        "ea_set file user.one value",
+        f"ea_set -f {folder / 'long'} file user.long",
+        "ea_set dir trusted.two 2",
+        "sif file mtime @1234567890",
+    )
+    with FileBlocks(image) as blocks:
+        tree = TreeReader(blocks, image.stat().st_size // BLOCK).read()
+    assert tree["file"].records == (("user.long", b"l" * 300), ("user.one", b"value"))
+    assert tree["dir"].records == (("trusted.two", b"2"),) and tree[""].records == ()
+    said = ext2.stat_objects(image, ["file"])[0].fields
+    assert tree["file"].mtime == 1234567890, said
+
+
+def test_a_translator_of_the_hurd_is_read_from_its_block() -> None:
+    record = b"/hurd/null\0-f\0"
+    block = len(record).to_bytes(2, "little") + record
+    assert in_translator_block(block.ljust(BLOCK, b"\0")) == (("gnu.translator", record),)
+    for wrong, read in ((b"\xff\xff", in_translator_block), (bytes(BLOCK), in_block)):
+        with pytest.raises(ValueError, match=r"longer|magic"):
+            read(wrong)
 
 
 def test_a_damaged_tree_is_said_to_be_unreadable(folder: Path) -> None:

@@ -59,16 +59,21 @@ class Allowed:
         looks: Mapping[str, Look],
         sizes: Mapping[str, int],
         settled: int = 0,
+        times: Mapping[str, int] | None = None,
     ) -> Verdict:
         """Judge the tree of a crash at log position `position`.
 
         `looks` has every object by path, the root being the empty one; `sizes` the bytes of regular
-        files.  `settled` is as for `Orders.floor`.
+        files.  `settled` is as for `Orders.floor`.  `times` are of last modification: where the
+        list set one, and nothing changed it since, a moment has to have it.
         """
         floor = self.orders.floor(position, settled)
         found = [m for m in self._equal(position, looks, sizes) if m.latest < position]
         prefix = found[0] if found else None
-        durable = next((m for m in found if _covers(m.cut, floor)), None)
+        due = [m for m in found if _covers(m.cut, floor)]
+        durable = next((m for m in due if not self._late(m, times)), None)
+        if due and durable is None:
+            return Verdict(prefix, None, due[0], tuple(self._late(due[0], times)))
         if durable is not None:
             return Verdict(durable, durable)
         nearest = self._nearest(position, floor, looks)
@@ -117,6 +122,22 @@ class Allowed:
             )
             for path, number in wrong.items()
         )
+
+    def _late(self, moment: Moment, times: Mapping[str, int] | None) -> list[str]:
+        """The times of last modification that are others than a moment has, in words.
+
+        Several threads' operations may come in orders that the tree does not show, so there none
+        is compared.
+        """
+        if times is None or len(moment.cut) > 1:
+            return []
+        nodes = moment.tree.nodes
+        known = ((p, nodes[n].mtime) for p, n in moment.tree.walk() if nodes[n].mtime is not None)
+        return [
+            f"/{path}: mtime is {times.get(path)} and should be {due}"
+            for path, due in known
+            if times.get(path) != due
+        ]
 
     def _nearest(self, position: int, floor: Cut, looks: Mapping[str, Look]) -> Moment:
         """The allowed moment that a tree differs least from (the last of them, if none is)."""

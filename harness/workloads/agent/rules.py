@@ -66,6 +66,9 @@ def apply(tree: Tree, ref: OpRef, op: Op, semantics: Semantics = LINUX) -> Appli
     except _Failed as exc:
         return Applied(str(exc), tree)
     edit = rules.edit
+    if op.name not in _KEEP_TIMES:
+        for number in edit.known:  # whatever else touches a node may set its time
+            edit.change(number, mtime=None)
     if not edit.touched and not rules.bound:
         return Applied(OK, tree)
     return Applied(OK, edit.done(), frozenset(edit.touched))
@@ -400,7 +403,7 @@ class _Rules:
         self.edit.change(number, uid=uid, gid=gid, mode=mode)
 
     def utimes(self, target: Value, accessed: int, modified: int) -> None:
-        self.edit.touched.add(self.target(target))
+        self.edit.change(self.target(target), mtime=modified)
 
     def setxattr(self, target: Value, name: str, value: str) -> None:
         number = self._attributed(target)
@@ -463,6 +466,8 @@ def _with(node: Node, *, gid: int, mode: int) -> Node:
     return Node(node.kind, mode, node.uid, gid, node.links, target=node.target)
 
 
+#: what leaves the time of last modification alone, or sets it to what is known
+_KEEP_TIMES = frozenset({"chmod", "chown", "utimes", "setxattr", "removexattr"})
 _NAMES = [
     "creat open close mkdir rmdir mkfifo rename link symlink unlink",
     "truncate write swrite append mwrite msync",

@@ -51,7 +51,7 @@ class Node:
 
     `kind` is directory, regular, symlink or fifo, `mode` the permission bits (12), `links` the link
     count, `target` where a symlink points.  `records` are extended attributes and the translator by
-    name, sorted; no oracle reads them, so they are in no digest.  `entries` are a directory's
+    name, sorted.  `mtime` is in no digest; None where nobody set it.  `entries` are a directory's
     names, `names` where the node itself is found.
     """
 
@@ -63,6 +63,7 @@ class Node:
     size: int = 0  #: bytes; of regular files only
     target: str = ""
     records: tuple[tuple[str, bytes], ...] = ()
+    mtime: int | None = None
     extents: tuple[Extent, ...] = ()
     entries: Map[str, int] = _NO_NAMES
     names: frozenset[tuple[int, str]] = frozenset()
@@ -73,7 +74,7 @@ class Node:
 
     @property
     def look(self) -> Look:
-        return Look(self.kind, self.mode, self.uid, self.gid, self.links, self.target)
+        return Look(self.kind, self.mode, self.uid, self.gid, self.links, self.target, self.records)
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,12 @@ class Edit:
         self._nodes = tree.nodes.mutate()
         self._slots = tree.slots
         self.touched: set[int] = set()
+
+    @property
+    def known(self) -> set[int]:
+        """The touched nodes that are still there and have a known time."""
+        nodes = {number: self._nodes.get(number) for number in self.touched}
+        return {n for n, node in nodes.items() if node is not None and node.mtime is not None}
 
     def done(self) -> Tree:
         return Tree(self._nodes.finish(), self._slots)
