@@ -82,7 +82,10 @@ class ListOracles:
     ) -> Judgement:
         if durable is None:
             reason = f"an operation is not there that was acknowledged ({self._level})"
-            if wrong:
+            if self._orders.contradiction and not wrong:
+                reason = self._orders.contradiction
+                wrong = (Finding("operation-result", FindingClass.DAMAGE, reason),)
+            elif wrong:
                 reason = f"{wrong[0].text}, though it was acknowledged ({self._level})"
             return Judgement(Oracle.DURABILITY, Verdict.FAIL, reason, wrong)
         lost = tuple(self._lost(position, durable, seen))[:_SHOWN]

@@ -75,7 +75,7 @@ def test_a_mix_is_valid_in_turn_and_repeats(name: str) -> None:
     # Thread after thread is another order than the one in which it was drawn.
     assert not failures(listing, HURD)
     drawn = {op.name for thread in listing.threads for op in thread}
-    assert len(drawn) >= 8
+    assert len(drawn) >= (7 if name == "bulk" else 8)  # bulk has little but large files
 
 
 def test_a_mix_is_the_same_in_every_process() -> None:
