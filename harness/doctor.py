@@ -68,6 +68,8 @@ REQUIREMENTS = (
     Requirement("dpkg-deb", (1, 19), "unpacks the control's packages"),
     Requirement("spatch", (1, 1), "its report of parse errors is read as 1.1 words it"),
     Requirement("git", (2, 28), "--initial-branch"),
+    Requirement("gcc", (8, 0), "compiles the agent of op lists, and the journal for the host"),
+    Requirement("make", (4, 0), "builds the journal for the host"),
     Requirement("apt-get", (2, 1), "reports every failed download"),
 )
 

@@ -202,6 +202,7 @@ class _Runner:
                     break
             self._make_smaller(variant, cases)
             return
+        cases = []
         for seed in self._campaign.seeds:
             for trial in self._campaign.fates:
                 name = f"{variant}-{seed}" + (f"-{trial.name}" if trial else "")
@@ -209,7 +210,9 @@ class _Runner:
                 steps = self._campaign.workload(seed, trial)
                 case = self._case(Run(name, variant, seed, setup, steps), trial)
                 self._judging.judge(case)
+                cases.append(case)
                 self._go_on(case)
+        self._make_smaller(variant, cases)
 
     def _go_on(self, case: Case) -> None:
         """The later rounds of a seed: each begins with a crash state of the one before."""
@@ -239,7 +242,7 @@ class _Runner:
         return cases
 
     def _make_smaller(self, variant: str, cases: Sequence[Case]) -> None:
-        """Leave out operations of the failures' lists, as many boots as the campaign allows."""
+        """Leave out operations of failures, as many boots as the campaign allows."""
         campaign, boots = self._campaign, self._campaign.minimise.boots
         if not boots:
             return

@@ -1,4 +1,7 @@
-"""Failures of op lists with fewer operations: shorter lists are run in the guest and judged.
+"""Failures with fewer operations: shorter op lists are run in the guest and judged.
+
+A workload of steps becomes a list for that: the agent runs many in one boot, each on a fresh file
+system.
 
 The example of a cause takes the place of the first one when a shorter list fails for that cause,
 too; `smaller.json` beside it says what it was made of.
@@ -21,13 +24,15 @@ from harness.campaign.lab import Lab, Source
 from harness.campaign.lists import record_once
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store, cause_of
-from harness.campaign.work import ListWork
+from harness.campaign.work import ListWork, StepsWork
 from harness.crash.plan import Cut
 from harness.experiment.lists import Bench
 from harness.report.atomic import write_atomically
 from harness.rundir import RunDir
 from harness.verdicts import Expectation, Verdict
+from harness.workloads.agent.convert import list_of
 from harness.workloads.agent.oplist import OpList
+from harness.workloads.model import FRESH
 
 NOTE = "smaller.json"
 _STATES = 150  # of each shorter list that are looked at; each takes 5 to 30 ms
@@ -64,11 +69,12 @@ def make_smaller(
         folder = folder_of(bounds.rundir.out, case.name, group)
         if left <= 0:
             return
-        if not folder.is_dir() or (folder / NOTE).is_file() or not isinstance(case.work, ListWork):
+        ops = operations(case)
+        if ops is None or not folder.is_dir() or (folder / NOTE).is_file():
             continue
-        before = len(list(case.work.ops.refs()))
+        before = len(list(ops.refs()))
         search = _Search(bounds, group)
-        fewer(case.work.ops, min(left, _ROUNDS), search.fails)
+        fewer(ops, min(left, _ROUNDS), search.fails)
         left -= search.boots
         after = before
         if search.best is not None:
@@ -83,6 +89,15 @@ def make_smaller(
         search.clear()
         if after < before:
             yield folder, before, after
+
+
+def operations(case: Case) -> OpList | None:
+    """What a case ran, as a list for the agent; None where that can't run it."""
+    if isinstance(case.work, ListWork):
+        return case.work.ops
+    if isinstance(case.work, StepsWork) and case.work.start == FRESH:
+        return list_of((*case.work.setup, *case.work.steps))
+    return None
 
 
 class _Search:

@@ -214,7 +214,7 @@ class States(Spec):
 
 class Minimise(Spec):
     """How small failures are made: `boots` of the guest, for each variant, go into leaving out
-    operations of op lists.
+    operations.
     """
 
     boots: int = Field(default=0, ge=0, le=50)
@@ -246,8 +246,8 @@ class Campaign(Spec):
             raise ValueError("a workload is one of `stress`, `lists`, `script` and `steps`")
         if self.script and (self.trials or self.setup):
             raise ValueError("script: it has no `trials` and no `setup`, but a `prepare`")
-        if self.minimise.boots and not self.lists:
-            raise ValueError("minimise: only op lists can be run in part; give `lists`")
+        if self.minimise.boots and (self.script or self.trials):
+            raise ValueError("minimise: neither a script nor a run with a trial is run in part")
         if not self.states.models:
             raise ValueError("states: no crash model is asked for")
         bad = [step.name for step in (*self.setup, *self.steps) if not step.is_operation]

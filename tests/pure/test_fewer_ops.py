@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.campaign.fewer import fewer, without
+from harness.workloads.agent.convert import list_of
 from harness.workloads.agent.oplist import Op, OpList, OpRef, parse
+from harness.workloads.agent.rules import OK, apply
+from harness.workloads.agent.tree import fresh
+from harness.workloads.model import Model
+from harness.workloads.scenario import Step
+from harness.workloads.stress import WEIGHTS, stress
 
 NAMES = tuple("abcdefghijklmnop")
 
@@ -53,3 +59,25 @@ def test_a_barrier_goes_with_the_last_one_who_meets_there() -> None:
     small = without(ops, frozenset({OpRef(0, 1)}))
     assert [str(op) for thread in small.threads for op in thread] == ["mkdir a 0755", "sync"]
     assert len(without(ops, frozenset({OpRef(0, 0), OpRef(0, 1)})).threads) == 1
+
+
+def test_random_steps_become_a_list_that_does_the_same() -> None:
+    for seed in range(5):
+        steps = stress(seed, 120, WEIGHTS)
+        model, tree = Model(), fresh()
+        for number, step in enumerate(steps):
+            model.change(step, number)
+        listing = list_of(steps)
+        assert listing is not None
+        for ref in listing.refs():
+            done = apply(tree, ref, listing.op(ref))
+            assert done.errno == OK, (seed, listing.op(ref))
+            tree = done.tree
+        looks = {path: tree.nodes[number].look for path, number in tree.walk()}
+        assert looks == dict(model.moment(0).looks)
+
+
+def test_what_the_agent_can_not_do_is_no_list() -> None:
+    shell = Step.model_validate({"shell": "true"})
+    other = Step.model_validate({"mkdir": {"path": "a", "as": "user"}})
+    assert list_of([shell]) is None and list_of([other]) is None
