@@ -265,10 +265,8 @@ def _outlived(run: _Run, ops: list[OpRecord]) -> Outcome:
                 raise
     if killer.landed is not None:
         assert kill is not None
-        late = run.count() - 1 - killer.landed
-        text = (
-            f"killed at phase {kill.phase}, entry {killer.landed}, and {late} came before the end"
-        )
+        late = max(0, run.count() - 1 - killer.landed)
+        text = f"killed ({kill.name}) at entry {killer.landed}, and {late} came before the end"
         ending = Ending.CUT
     begun = run.unfinished.number if run.unfinished else len(ops) - 1
     if fault is None:

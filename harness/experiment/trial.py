@@ -6,6 +6,7 @@ commit; the run is the second one on its disk, after a crash and a recovery in t
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from harness.disk.jbd2 import JournalMap
 from harness.machine.conditions import Condition
 from harness.machine.faults import DiskFault, Error, Request
 from harness.machine.qemu import Machine
+from harness.workloads.scenario import Seconds
 
 _LOOK = 0.0005  # s between two looks at the log; a flush alone takes QEMU longer
 
@@ -52,10 +54,33 @@ class Fault(Spec):
 
 
 class KillAt(Spec):
-    """SIGKILL as soon as the log has reached a phase of a commit for the time number `nth`."""
+    """SIGKILL as soon as the log has reached a phase of a commit for the time number `nth`, or at
+    an instant of the first seconds (`within`) of the operations, drawn by `seed`.
+    """
 
-    phase: Phase
+    phase: Phase | None = None
     nth: int = Field(default=1, ge=1)
+    within: Seconds | None = None
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _one(self) -> KillAt:
+        if (self.phase is None) == (self.within is None):
+            raise ValueError("a kill has a `phase` (log, flushed, commit, ...) or a `within`")
+        return self
+
+    @property
+    def name(self) -> str:
+        """For the names of runs."""
+        if self.within is None:
+            return f"{self.phase}-{self.nth}"
+        return f"within-{self.within:g}s-{self.seed}"
+
+    @property
+    def instant(self) -> float:
+        """Seconds from the first operation on."""
+        assert self.within is not None
+        return random.Random(f"{self.seed}/kill").uniform(0, self.within)
 
 
 class Trial(Spec):
@@ -81,14 +106,17 @@ class Trial(Spec):
             parts += [f"after{fault.after}"] if fault.after else []
             parts += [f"times{fault.count}"] if fault.count else []
         if self.kill is not None:
-            parts.append(f"kill-{self.kill.phase}-{self.kill.nth}")
+            parts.append(f"kill-{self.kill.name}")
         if self.boot == 2:
             parts.append("boot2")
         return "-".join(parts)
 
 
-class PhaseKiller:
-    """Kills a machine when its log reaches a phase; `landed` is the entry that began it."""
+class Killer:
+    """Kills a machine in the middle of its work.
+
+    `landed` is the entry that began the phase, or how many entries there were at the instant.
+    """
 
     def __init__(self) -> None:
         self.landed: int | None = None
@@ -97,19 +125,26 @@ class PhaseKiller:
 @contextmanager
 def killing_at(
     wanted: KillAt | None, machine: Machine, follower: LogFollower, journal: JournalMap | None
-) -> Iterator[PhaseKiller]:
-    """Watch the log from here on while the block runs, and kill at the phase wanted.
+) -> Iterator[Killer]:
+    """Watch the log from here on while the block runs, and kill at the phase or instant wanted.
 
-    `follower` must be the watcher's own.  Without anything wanted, or a journal, nothing is done.
+    `follower` must be the watcher's own.  Without anything wanted, or a phase without a journal,
+    nothing is done.
     """
-    killer = PhaseKiller()
-    if wanted is None or journal is None:
+    killer = Killer()
+    if wanted is None or (wanted.phase is not None and journal is None):
         yield killer
         return
     stop = threading.Event()
     since = follower.count()
 
-    def watch() -> None:
+    def at_instant() -> None:
+        if not stop.wait(wanted.instant):
+            killer.landed = follower.count()
+            machine.kill()
+
+    def at_phase() -> None:
+        assert journal is not None
         reader = PhaseReader(follower.path, journal)
         reader.take(follower.entries())
         seen, times = since, 0
@@ -124,7 +159,8 @@ def killing_at(
             seen += len(entries)
             time.sleep(_LOOK)
 
-    thread = threading.Thread(target=watch, daemon=True)
+    target = at_phase if wanted.phase is not None else at_instant
+    thread = threading.Thread(target=target, daemon=True)
     thread.start()
     try:
         yield killer

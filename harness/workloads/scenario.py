@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from harness.config import Spec
 from harness.errors import UsageError
@@ -44,7 +44,11 @@ def _relative(value: object) -> object:
 
 
 Mode = Annotated[str, BeforeValidator(_octal)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    PlainSerializer(lambda value: f"{value}s", when_used="json"),  # as it is read again
+]
 Size = Annotated[int, BeforeValidator(_size)]
 FsPath = Annotated[str, BeforeValidator(_relative)]  #: relative to the crashed disk's root
 

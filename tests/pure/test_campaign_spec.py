@@ -167,3 +167,18 @@ def test_failures_of_one_cause_are_one_group_with_the_simplest_as_example() -> N
     ]
     assert found[0].example.id == "prefix-00003"
     assert found[0].models == (CrashModel.PREFIX, CrashModel.SUBSET)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"script": {"commands": ["true"], "within": "90s"}},
+        {"steps": [{"mkdir": {"path": "a", "within": "500ms"}}]},
+        {"steps": [{"mkdir": "a"}], "trials": [{"kill": {"within": "7s", "seed": 2}}]},
+    ],
+)
+def test_a_campaign_is_read_again_as_its_results_keep_it(more: dict[str, object]) -> None:
+    made = Campaign.model_validate({"name": "own", "title": "own", "expect": {"ext3": {}}, **more})
+    kept = made.model_dump_json(by_alias=True, exclude_unset=True)
+    assert Campaign.model_validate_json(kept) == made
+    assert Campaign.model_validate_json(kept).model_dump_json(by_alias=True, exclude_unset=True)

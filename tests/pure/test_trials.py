@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from harness.campaign.spec import Campaign
 from harness.crash.phases import tagged
+from harness.experiment.trial import KillAt
 from harness.machine.argv import qemu_argv
 from harness.machine.faults import DiskFault, below, blkdebug
 from harness.oracles.outcome import judge_error, judge_liveness
@@ -33,6 +34,8 @@ def campaign(*trials: dict[str, Any], **more: Any) -> Campaign:
         ({"fault": {"fail": "write", "op": 9}}, "no operation 9"),
         ({"fault": {"fail": "erase"}}, "read"),
         ({"kill": {"phase": "lunch"}}, "checkpoint"),
+        ({"kill": {}}, "or a `within`"),
+        ({"kill": {"phase": "commit", "within": "3s"}}, "or a `within`"),
     ],
 )
 def test_a_trial_that_can_not_be_is_refused(trial: dict[str, Any], wrong: str) -> None:
@@ -47,6 +50,13 @@ def test_trials_are_runs_of_their_own_with_names_of_their_own() -> None:
     assert names == ["write-eio-1-after2-times3", "kill-commit-2"]
     with pytest.raises(ValidationError, match="the same"):
         campaign({"fault": fault}, {"fault": fault})
+
+
+def test_an_instant_is_drawn_by_its_seed() -> None:
+    kills = [KillAt.model_validate({"within": "20s", "seed": n}) for n in range(50)]
+    instants = {kill.instant for kill in kills}
+    assert len(instants) == 50 and all(0 <= instant <= 20 for instant in instants)
+    assert kills[3].name == "within-20s-3" and kills[3].instant == kills[3].instant
 
 
 def test_a_run_on_a_failing_disk_ends_with_a_sync_that_has_to_tell() -> None:
