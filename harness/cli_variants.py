@@ -113,7 +113,7 @@ def build(
     ] = "host",
     guest: Annotated[
         str, typer.Option("--guest", "-g", metavar="NAME", help="The guest of --where guest.")
-    ] = "hurd-i386-source",
+    ] = "hurd-i386-source-dev",
     hurd: Tree = None,
     file: File = VARIANTS,
     settings: Settings = None,

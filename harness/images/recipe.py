@@ -17,7 +17,13 @@ from harness.images.preinstalled.spec import (
     FirstBootRecipe,
     OfflineRecipe,
 )
-from harness.images.source.spec import ArchiveRecipe, Component, OtherHurd, RootRecipe
+from harness.images.source.spec import (
+    ArchiveRecipe,
+    Component,
+    NativeRecipe,
+    OtherHurd,
+    RootRecipe,
+)
 
 
 class GuestOs(StrEnum):
@@ -184,6 +190,7 @@ class SourceRecipe(_Recipe):
     #: other Hurds, whose ext2fs becomes /hurd/ext2fs-NAME
     ext2fs: dict[str, OtherHurd] = Field(default_factory=dict)
     programs: dict[str, Component]
+    native: NativeRecipe | None = None  #: a compiler and its tools for the guest itself
     own: Path | None = None  #: folder of hurdle's own C programs for the guest
     modules: dict[str, str] = Field(min_length=1)  #: file of /hurd to its boot script arguments
     root: RootRecipe

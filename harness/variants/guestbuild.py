@@ -74,7 +74,7 @@ def build_in_guest(
             host = keep(made.program, made.record, cache)
             _tree_disk(made.tree, disk)
         say(f"building {name} in {recipe.name}; its tree is on {recipe.crash_disk.device}")
-        version, configured, built = _build(recipe, image, disk, program, folder)
+        version, configured, built = _build(recipe, image, disk, program, folder, say)
         record = _record(made, version, round(configured + built, 1))
         return GuestBuild(keep(program, record, cache), configured, built, host)
 
@@ -92,7 +92,7 @@ def _tree_disk(tree: Path, disk: Path) -> None:
 
 
 def _build(
-    recipe: Recipe, image: Image, disk: Path, program: Path, folder: Path
+    recipe: Recipe, image: Image, disk: Path, program: Path, folder: Path, say: Say
 ) -> tuple[str, float, float]:
     """Build in a booted guest: gcc's version, and the seconds of configure and make."""
     second = DiskSpec("tree", disk, "raw", recipe.machine.disk_bus)
@@ -102,12 +102,15 @@ def _build(
         with Machine(spec, rundir, accel) as machine:
             guest = Guest(machine, recipe, image)
             guest.boot(Deadline.after(recipe.ready_seconds * accel.time_scale))
+            guest.connect()
             version = _need_tools(guest)
+            say(f"{recipe.name} answers over {guest.state.value} and has gcc {version}")
             place = recipe.crash_disk.mountpoint
             mount = guest.profile.mount(recipe.crash_disk.device, place, _mounter(recipe))
             _must(guest, mount, _SHORT_SECONDS)
             configure, make = commands(place)
             configured = _timed(guest, configure, _CONFIGURE_SECONDS * accel.time_scale)
+            say(f"configured in {configured} s; now make, which says nothing for a while")
             built = _timed(guest, make, _MAKE_SECONDS * accel.time_scale)
             guest.get(f"{place}/build/ext2fs/ext2fs.static", program)
             guest.close()
@@ -131,7 +134,8 @@ def _need_tools(guest: Guest) -> str:
     if missing:
         raise UsageError(
             f"{guest.recipe.name} has no {', '.join(missing)}, so nothing can be built in it",
-            hint="build on the host (--where host), or choose a guest with a native toolchain",
+            hint="build on the host (--where host), or in a guest with a compiler: "
+            "hurdle image build hurd-i386-source-dev, and --guest hurd-i386-source-dev",
         )
     return guest.run("gcc -dumpfullversion", timeout=_SHORT_SECONDS).out.strip()
 

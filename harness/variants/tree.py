@@ -38,7 +38,7 @@ def tree_fetcher() -> Fetcher:
     folder = Cache.default().folder / "source"
     folder.mkdir(parents=True, exist_ok=True)
     # A git source never asks apt, which the fetcher of all sources wants to have at hand.
-    return Fetcher(folder, PrivateApt(folder / "apt", AptArchive("", "", Path())))
+    return Fetcher(folder, PrivateApt(folder / "apt", AptArchive("", (), Path())))
 
 
 def chosen_source(

@@ -18,14 +18,15 @@ from harness.images.source.sources import (
     DebSource,
     DirSource,
     GitSource,
+    HostSource,
     OrigSource,
     parse_source,
 )
 from harness.images.source.stage import NOTES, Edit, tree_digest
 
 
-def recipe(**settings: str) -> SourceRecipe:
-    loaded = load_recipe("hurd-i386-source", {k.replace("__", "."): v for k, v in settings.items()})
+def recipe(name: str = "hurd-i386-source", **settings: str) -> SourceRecipe:
+    loaded = load_recipe(name, {k.replace("__", "."): v for k, v in settings.items()})
     assert isinstance(loaded, SourceRecipe)
     return loaded
 
@@ -35,6 +36,7 @@ def recipe(**settings: str) -> SourceRecipe:
     [
         ("apt:mig", AptSource("mig")),
         ("orig:tar", OrigSource("tar")),
+        ("host:g++", HostSource("g++")),
         ("deb:gcc-14-source", DebSource("gcc-14-source")),
         ("dir:/some/tree", DirSource(Path("/some/tree"))),
         ("commit:bc8ac23d", CommitSource("bc8ac23d")),
@@ -65,12 +67,31 @@ def test_only_a_second_hurd_can_be_a_commit_of_the_first() -> None:
         recipe(hurd__source="commit:abc")
 
 
-def test_every_stage_comes_after_what_it_needs() -> None:
+@pytest.mark.parametrize("name", ["hurd-i386-source", "hurd-i386-source-dev"])
+def test_every_stage_comes_after_what_it_needs(name: str) -> None:
     seen: set[str] = set()
-    for stage in plan(recipe()):
+    for stage in plan(recipe(name)):
         assert set(stage.needs) <= seen, stage.name
         seen.add(stage.name)
     assert {"gcc", "glibc", "hurd", "ext2fs-vanilla", "gnumach", "bash"} <= seen
+
+
+def test_the_guest_with_a_compiler_has_all_stages_of_the_other_as_they_are() -> None:
+    base, more = plan(recipe()), plan(recipe("hurd-i386-source-dev"))
+    assert more[: len(base)] == base
+    added = {stage.name: stage for stage in more[len(base) :]}
+    assert {"native-gcc", "native-binutils", "native-mig", "native-libraries"} <= set(added)
+    cross = next(stage for stage in base if stage.name == "gcc")
+    assert added["native-gcc"].source == cross.source
+
+
+def test_every_compiler_makes_the_same_code() -> None:
+    """Options that code depends on are those of the cross compiler."""
+    stages = {stage.name: stage for stage in plan(recipe("hurd-i386-source-dev"))}
+    said = {name: stages[name].steps[0].command for name in ("gcc", "native-gcc")}
+    for option in ("--target=i686-gnu", "--with-arch=i686", "--enable-threads=posix"):
+        assert all(option in command for command in said.values())
+    assert all(stages[name].edits == stages["gcc"].edits for name in said)
 
 
 def test_an_unknown_program_is_refused_with_the_known_ones() -> None:
@@ -155,9 +176,11 @@ def test_the_version_of_a_package_is_in_its_name() -> None:
 def test_apt_keeps_to_its_folder_and_checks_signatures() -> None:
     conf = apt_conf(Path("/private"))
     assert all('"/private' in line for line in conf.splitlines() if line.startswith("Dir::"))
-    lines = sources_list(AptArchive("http://host/debian", "sid", Path("/key.gpg")))
+    lines = sources_list(AptArchive("http://host/debian", ("sid",), Path("/key.gpg")))
     assert lines.count("signed-by=/key.gpg") == 2
     assert "trusted" not in lines
+    two = sources_list(AptArchive("http://host/debian", ("sid", "trixie"), Path("/key.gpg")))
+    assert two.startswith(lines) and two.count(" trixie main") == 2
 
 
 def test_an_edit_that_matches_nothing_is_an_error(tmp_path: Path) -> None:

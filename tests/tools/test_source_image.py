@@ -14,6 +14,7 @@ from harness.images.recipe import SourceRecipe, load_recipe
 from harness.images.source import guest, host
 from harness.images.source.sources import DirSource
 from harness.images.source.stage import Stage, Step
+from harness.process import run
 
 pytestmark = pytest.mark.tools
 
@@ -84,6 +85,22 @@ def test_a_run_takes_what_was_built_last(recipe: SourceRecipe, tree: Path, tmp_p
     assert again.key == first.key
     assert module(find_image(plain, cache)) == "one"
     assert [image.problem for image in cache.list(verify=True)] == ["", ""]
+
+
+def test_a_compiler_brings_its_headers_and_static_libraries(
+    recipe: SourceRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = "mkdir -p {out}/%s/include {out}/%s/lib && cd {out}/%s && : > include/a.h > lib/a.a"
+    more = [
+        Stage("some", (Step("copy", copy.replace("%s", "root").replace("a.", "some.")),)),
+        Stage("native-gcc", (Step("copy", copy.replace("%s", "native")),)),
+    ]
+    monkeypatch.setattr(guest, "plan", lambda recipe: [*stages(recipe), *more])
+    image = build(recipe, Cache(tmp_path / "cache"))
+    assert image.root
+    for folder, name in (("include", "a.h"), ("lib", "a.a")):
+        names = run(["debugfs", "-R", f"ls -p /{folder}", str(image.root.path)]).stdout
+        assert f"/{name}/" in names and "some" not in names
 
 
 def test_missing_packages_are_named_with_one_command(monkeypatch: pytest.MonkeyPatch) -> None:

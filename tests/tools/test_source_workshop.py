@@ -21,7 +21,7 @@ pytestmark = pytest.mark.tools
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
-    archive = AptArchive("http://mirror.invalid", "sid", tmp_path / "key")
+    archive = AptArchive("http://mirror.invalid", ("sid",), tmp_path / "key")
     fetcher = Fetcher(tmp_path / "shop", PrivateApt(tmp_path / "shop/apt", archive))
     return Workshop(tmp_path / "shop", fetcher, jobs=2, say=lambda text: None)
 

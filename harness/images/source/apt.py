@@ -26,7 +26,7 @@ class AptArchive:
     """Which archive packages come from."""
 
     mirror: str
-    suite: str
+    suites: tuple[str, ...]
     keyring: Path
 
 
@@ -119,8 +119,9 @@ class PrivateApt:
         said = run(["apt-get", "--print-uris", verb, *words], env=self._env, ok=None)
         files = parse_uris(said.stdout)
         if said.returncode or not files:
+            suites = " and ".join(self.archive.suites)
             raise InfraError(
-                f"{self.archive.suite} has no package {words[-1]}: {said.stderr.strip()}",
+                f"{suites} has no package {words[-1]}: {said.stderr.strip()}",
                 hint="name another package, or give the source as git:URL@COMMIT or dir:PATH",
             )
         known.write_text(said.stdout)
@@ -155,8 +156,7 @@ class PrivateApt:
 
 def host_mirror() -> str:
     """The Debian mirror that the host itself uses; `InfraError` where it uses none."""
-    wanted = ["--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian"]
-    found = run(["apt-get", "indextargets", *wanted]).stdout.split()
+    found = _index_targets("$(REPO_URI)")
     if not found:
         raise InfraError(
             "the host's apt has no Debian mirror", hint="name one: --set archive.mirror=URL"
@@ -164,8 +164,30 @@ def host_mirror() -> str:
     return found[0].rstrip("/")
 
 
+def host_suites() -> tuple[str, ...]:
+    """The suites of that mirror that the host itself uses, such as bookworm."""
+    return tuple(dict.fromkeys(_index_targets("$(CODENAME)")))
+
+
+def host_version(program: str) -> str:
+    """The source package that a program of the host was built from, as apt's NAME=VERSION."""
+    owner = run(["dpkg", "-S", str(Path(tool(program)).resolve())], ok=None).stdout
+    package = owner.partition(": ")[0]
+    if not package:
+        raise InfraError(
+            f"{program} of this host is from no Debian package",
+            hint="give the source as apt:PACKAGE, git:URL@COMMIT or dir:PATH",
+        )
+    return run(["dpkg-query", "-W", "-f", "${source:Package}=${source:Version}", package]).stdout
+
+
+def _index_targets(format: str) -> list[str]:
+    wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
+    return run(["apt-get", "indextargets", "--format", format, *wanted]).stdout.split()
+
+
 def sources_list(archive: AptArchive) -> str:
-    """apt's sources.list for the archive: i386 binaries (and `all`), and sources."""
-    place = f"{archive.mirror} {archive.suite} main\n"
+    """apt's sources.list for the archive: for each suite i386 binaries (and `all`), and sources."""
     signed = f"signed-by={archive.keyring}"
-    return f"deb [arch=i386 {signed}] {place}deb-src [{signed}] {place}"
+    places = [f"{archive.mirror} {suite} main\n" for suite in archive.suites]
+    return "".join(f"deb [arch=i386 {signed}] {p}deb-src [{signed}] {p}" for p in places)

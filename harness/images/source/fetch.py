@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError, UsageError
-from harness.images.source.apt import ArchiveFile, PrivateApt
+from harness.images.source.apt import ArchiveFile, PrivateApt, host_version
 from harness.images.source.sources import (
     AptSource,
     DebSource,
     DirSource,
     GitSource,
+    HostSource,
     OrigSource,
     Source,
 )
 from harness.images.source.stage import digest_text, matches, tree_digest, tree_files
 from harness.process import run
 
+_Packaged = AptSource | OrigSource | HostSource | DebSource
 _VERSION = re.compile(r"^[^_]+_(?P<version>.+?)(\.(orig|debian|diff)|_(all|i386)\.deb|\.tar)")
 
 
@@ -45,9 +47,11 @@ def version_of(files: Iterable[ArchiveFile]) -> str:
 class Fetcher:
     """Identifies and unpacks sources; downloads are kept in `folder`."""
 
-    def __init__(self, folder: Path, apt: PrivateApt) -> None:
+    def __init__(self, folder: Path, apt: PrivateApt, host_apt: PrivateApt | None = None) -> None:
+        """`host_apt` is the archive of the host's own packages, where `host:` sources serve."""
         self._folder = folder
         self._apt = apt
+        self._host_apt = host_apt
 
     def identify(self, source: Source, exclude: Iterable[str] = ()) -> Identity:
         """The source's identity, seen without files whose names match `exclude`.
@@ -55,7 +59,7 @@ class Fetcher:
         Downloads nothing but apt's index, or a git repository that lacks the commit.
         """
         match source:
-            case AptSource() | OrigSource() | DebSource():
+            case AptSource() | OrigSource() | HostSource() | DebSource():
                 files = self._files(source)
                 return Identity(version_of(files), digest_text(*(f.digest for f in files)))
             case GitSource():
@@ -69,7 +73,7 @@ class Fetcher:
 
     def fetch(self, source: Source) -> Identity:
         """Bring the source into the folder, so that it can be unpacked without a network."""
-        if isinstance(source, AptSource | OrigSource | DebSource):
+        if isinstance(source, _Packaged):
             for file in self._files(source):
                 self._apt.fetch(file)
         return self.identify(source)
@@ -78,7 +82,7 @@ class Fetcher:
         """Put the source's files into the new folder `into`."""
         into.mkdir(parents=True)
         match source:
-            case AptSource() | OrigSource():
+            case AptSource() | OrigSource() | HostSource():
                 self._unpack_source(self._files(source), into)
             case DebSource():
                 self._unpack_deb(self._files(source)[0], into)
@@ -91,13 +95,27 @@ class Fetcher:
             if matches(path, exclude):
                 path.unlink()
 
-    def _files(self, source: AptSource | OrigSource | DebSource) -> tuple[ArchiveFile, ...]:
+    def _files(self, source: _Packaged) -> tuple[ArchiveFile, ...]:
         if isinstance(source, DebSource):
             return (self._apt.binary_file(source.package),)
+        if isinstance(source, HostSource):
+            return self._of_host(source)
         files = self._apt.source_files(source.package)
         if isinstance(source, OrigSource):
             return tuple(f for f in files if ".orig" in f.name)
         return files
+
+    def _of_host(self, source: HostSource) -> tuple[ArchiveFile, ...]:
+        if self._host_apt is None:
+            raise UsageError(f"{source} is of no use here", hint="write apt:PACKAGE")
+        try:
+            return self._host_apt.source_files(host_version(source.program))
+        except InfraError as exc:
+            raise InfraError(
+                f"{source}: {exc}",
+                hint=f"bring the package of {source.program} up to date, or take another version, "
+                "whose code may differ from what the host builds",
+            ) from exc
 
     def _unpack_source(self, files: tuple[ArchiveFile, ...], into: Path) -> None:
         packed = {f.name: self._apt.fetch(f) for f in files}

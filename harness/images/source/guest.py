@@ -13,8 +13,8 @@ from harness.images import keys
 from harness.images.cache import Cache, Manifest, ModuleRecord, Progress, file_hash, now
 from harness.images.image import Image
 from harness.images.recipe import SourceRecipe
-from harness.images.source import host, hurd, root, toolchain
-from harness.images.source.apt import AptArchive, PrivateApt, host_mirror
+from harness.images.source import host, hurd, native, root, toolchain
+from harness.images.source.apt import AptArchive, PrivateApt, host_mirror, host_suites
 from harness.images.source.fetch import Fetcher
 from harness.images.source.kernel import kernel
 from harness.images.source.programs import own, program
@@ -47,6 +47,11 @@ def plan(recipe: SourceRecipe) -> list[Stage]:
         *other,
         *(program(name, each.where) for name, each in recipe.programs.items()),
         *([own(recipe.own)] if recipe.own else ()),
+        *(
+            native.native(recipe.native, recipe.gcc.where, recipe.mig.where)
+            if recipe.native
+            else ()
+        ),
     ]
 
 
@@ -134,10 +139,12 @@ def _version(result: Result) -> str:
 
 
 def _workshop(recipe: SourceRecipe, folder: Path, progress: Progress) -> Workshop:
-    archive = AptArchive(
-        recipe.archive.mirror or host_mirror(), recipe.archive.suite, recipe.archive.keyring
-    )
-    fetcher = Fetcher(folder, PrivateApt(folder / "apt", archive))
+    mirror, keyring = recipe.archive.mirror or host_mirror(), recipe.archive.keyring
+    archive = AptArchive(mirror, (recipe.archive.suite,), keyring)
+    of_host = None
+    if recipe.native:
+        of_host = PrivateApt(folder / "apt-host", AptArchive(mirror, host_suites(), keyring))
+    fetcher = Fetcher(folder, PrivateApt(folder / "apt", archive), of_host)
     jobs = len(os.sched_getaffinity(0))
     return Workshop(folder, fetcher, jobs=jobs, say=progress)
 
@@ -153,6 +160,9 @@ def _assemble(recipe: SourceRecipe, results: Mapping[str, Result], draft: Path) 
     built = [r.out / "root" for r in results.values()]
     root.assemble([path for path in built if path.exists()], recipe.root.put, tree)
     root.strip(tree)
+    for result in results.values():
+        if (result.out / "native").exists():  # already stripped, and wanted as it is
+            shutil.copytree(result.out / "native", tree, symlinks=True, dirs_exist_ok=True)
     for name, target in recipe.root.links.items():
         root.link(tree, name, target)
     _put_secrets(tree, draft)

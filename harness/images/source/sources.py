@@ -1,9 +1,10 @@
 """Where a component's source comes from: a Debian package, a git commit, or a local tree.
 
 A source is written as one field: `apt:PACKAGE` (a source package), `orig:PACKAGE` (its upstream
-tarball alone, without Debian's patches), `deb:PACKAGE` (a binary package of i386; where it carries
-a tarball below /usr/src, that is the source), `git:URL@COMMIT` or `dir:PATH`.  A second Hurd may
-also be `commit:ID`, another commit of the first one's repository.
+tarball alone, without Debian's patches), `host:PROGRAM` (the source of the package that the host
+has a program from, in that very version), `deb:PACKAGE` (a binary package of i386; where it
+carries a tarball below /usr/src, that is the source), `git:URL@COMMIT` or `dir:PATH`.  A second
+Hurd may also be `commit:ID`, another commit of the first one's repository.
 """
 
 from __future__ import annotations
@@ -34,6 +35,16 @@ class OrigSource:
 
     def __str__(self) -> str:
         return f"orig:{self.package}"
+
+
+@dataclass(frozen=True)
+class HostSource:
+    """The source of the package that a program of the host is from, in the installed version."""
+
+    program: str
+
+    def __str__(self) -> str:
+        return f"host:{self.program}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ class CommitSource:
         return f"commit:{self.commit}"
 
 
-Source = AptSource | OrigSource | DebSource | GitSource | DirSource
+Source = AptSource | OrigSource | HostSource | DebSource | GitSource | DirSource
 
 
 def parse_source(text: str) -> Source | CommitSource:
@@ -87,6 +98,8 @@ def parse_source(text: str) -> Source | CommitSource:
         return AptSource(rest)
     if kind == "orig" and _SAFE.fullmatch(rest):
         return OrigSource(rest)
+    if kind == "host" and _SAFE.fullmatch(rest):
+        return HostSource(rest)
     if kind == "deb" and _SAFE.fullmatch(rest):
         return DebSource(rest)
     if kind == "commit" and _SAFE.fullmatch(rest):
@@ -98,6 +111,6 @@ def parse_source(text: str) -> Source | CommitSource:
         if at and url and not url.startswith("-") and _SAFE.fullmatch(commit):
             return GitSource(url, commit)
     raise ValueError(
-        f"{text!r} is no source: write apt:PACKAGE, orig:PACKAGE, deb:PACKAGE, git:URL@COMMIT or "
-        "dir:PATH"
+        f"{text!r} is no source: write apt:PACKAGE, orig:PACKAGE, host:PROGRAM, deb:PACKAGE, "
+        "git:URL@COMMIT or dir:PATH"
     )

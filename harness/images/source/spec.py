@@ -30,7 +30,7 @@ class OtherHurd(Spec):
 class Component(Spec):
     """A component of the guest and where its source comes from."""
 
-    source: str  #: apt:PACKAGE, orig:PACKAGE, deb:PACKAGE, git:URL@COMMIT or dir:PATH
+    source: str  #: see sources.py
 
     @field_validator("source")
     @classmethod
@@ -44,6 +44,16 @@ class Component(Spec):
         where = parse_source(self.source)
         assert not isinstance(where, CommitSource)
         return where
+
+
+class NativeRecipe(Spec):
+    """What a guest with a compiler of its own is made from beside the cross toolchain's sources."""
+
+    binutils: Component  #: the version decides whether code is the same as the host's
+    cxx: Component  #: gcc with the C++ library of the host's g++
+    gmp: Component
+    mpfr: Component
+    mpc: Component
 
 
 class ArchiveRecipe(Spec):

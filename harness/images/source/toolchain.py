@@ -14,9 +14,12 @@ from harness.images.source.sources import Source
 from harness.images.source.stage import Edit, Stage, Step
 
 TARGET = "i686-gnu"
-_CONFIGURE_GCC = """{src}/configure --target=i686-gnu --prefix=/hurdle
+#: configures a compiler that runs on the host
+_CROSS_GCC = """{src}/configure --target=i686-gnu --prefix=/hurdle
  --with-sysroot=/hurdle/sysroot --with-native-system-header-dir=/include
- --with-as=$(command -v i686-gnu-as) --with-ld=$(command -v i686-gnu-ld) --with-arch=i686
+ --with-as=$(command -v i686-gnu-as) --with-ld=$(command -v i686-gnu-ld)"""
+#: more words for every compiler of the guest's code, wherever it runs, so that the code is the same
+GCC_OPTIONS = """ --with-arch=i686
  --enable-languages=c --enable-threads=posix --enable-shared --enable-initfini-array
  --enable-checking=release --disable-bootstrap --disable-multilib --disable-nls --disable-lto
  --disable-plugin --disable-gcov --disable-libatomic --disable-libcc1 --disable-libgomp
@@ -24,7 +27,7 @@ _CONFIGURE_GCC = """{src}/configure --target=i686-gnu --prefix=/hurdle
  --without-isl --without-zstd
  CFLAGS='-O1 -g0' CXXFLAGS='-O1 -g0' MAKEINFO=missing"""
 
-_GCC_EDITS = (
+GCC_EDITS = (
     # Debian's tarball lacks the manual from which this rule derives a file nobody needs here.
     Edit(
         "gcc/Makefile.in",
@@ -38,7 +41,7 @@ _GCC_EDITS = (
 )
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """A command that is written over several lines as one."""
     return " ".join(text.split())
 
@@ -48,9 +51,9 @@ def gcc(source: Source) -> Stage:
     return Stage(
         "gcc",
         source=source,
-        edits=_GCC_EDITS,
+        edits=GCC_EDITS,
         steps=(
-            Step("configure", _line(_CONFIGURE_GCC), once=True),
+            Step("configure", one_line(_CROSS_GCC + GCC_OPTIONS), once=True),
             Step("compiler", "make -j{jobs} MAKEINFO=true all-gcc"),
             Step("configure-libgcc", "make configure-target-libgcc", once=True),
             Step(
