@@ -25,7 +25,7 @@ CACHE := $$( [ -n "$$HURDLE_CACHE" ] && echo "$$HURDLE_CACHE" \
 HURD = $$( for each in "$(CACHE)"/images/hurd-*/*/manifest.json; do \
                name=$$(basename "$$(dirname "$$(dirname "$$each")")"); \
                [ -e "$$each" ] && [ -e "vm-images/$$name.yaml" ] && echo "$$name"; \
-           done | head -n 1 )
+           done | sort | head -n 1 )
 
 export DEBIAN_FRONTEND := noninteractive
 export PIP_ROOT_USER_ACTION := ignore
