@@ -12,6 +12,7 @@ PROGRAMS = {
     "autoconf": "autoconf",
     "automake": "automake",
     "bison": "bison",
+    "bzip2": "bzip2",
     "debugfs": "e2fsprogs",
     "dpkg-deb": "dpkg",
     "flex": "flex",
