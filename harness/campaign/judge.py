@@ -16,7 +16,7 @@ from harness.campaign.workers import examine_batch
 from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
-from harness.disk.jbd2 import JournalMap
+from harness.disk.jbd2 import JournalMap, journal_superblock, parse_superblock
 from harness.oracles.barrier import judge_barrier
 from harness.oracles.outcome import judge_error, judge_liveness
 
@@ -137,9 +137,14 @@ def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
 def judge_run(case: Case, store: Store) -> None:
     """What a run says as a whole: barrier, liveness, and whether errors were told."""
     journal = case.journal_map
-    writes = list(_transaction_writes(case.log, journal)) if journal is not None else []
+    writes, in_use = list[int](), list[tuple[int, bool]]()
+    if journal is not None:
+        writes = list(_transaction_writes(case.log, journal))
+        in_use = list(_in_use(case, journal))
     flushes = [entry.index for entry in case.log.flushes]
-    judgement = judge_barrier(case.commits, writes, flushes, driver_flushes=case.driver_flushes)
+    judgement = judge_barrier(
+        case.commits, writes, flushes, driver_flushes=case.driver_flushes, in_use=in_use
+    )
     store.add_log_verdict(case.name, judgement)
     if case.outcome is not None:
         store.add_log_verdict(case.name, judge_liveness(case.outcome, case.work.words))
@@ -160,3 +165,15 @@ def _transaction_writes(log: WriteLog, journal: JournalMap) -> Iterator[int]:
         last = (entry.sector * log.sector_size + entry.length - 1) // journal.block_size
         if any(block in blocks for block in range(first, last + 1)):
             yield entry.index
+
+
+def _in_use(case: Case, journal: JournalMap) -> Iterator[tuple[int, bool]]:
+    """The writes of the journal's superblock, and whether the log has data by it."""
+    offset = journal.superblock_offset
+    if offset is None:
+        return
+    yield -1, journal_superblock(case.base, journal).has_data
+    for entry in case.log.writes:
+        at = offset - entry.sector * case.log.sector_size
+        if 0 <= at <= entry.length - 512:
+            yield entry.index, parse_superblock(case.log.data(entry)[at : at + 512]).has_data

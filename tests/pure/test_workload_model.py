@@ -282,3 +282,24 @@ def test_a_workload_goes_on_from_what_a_crash_left() -> None:
     assert again != stress(1, 60, start=start, number=3)
     case = StepsWork((), work, (), hurd=True, start=start)
     assert work_of(case.plain()) == case
+
+
+@pytest.mark.parametrize(
+    ("marks", "verdict"),
+    [
+        ([(-1, True)], Verdict.PASS),
+        ([(-1, False), (2, True)], Verdict.PASS),
+        ([(-1, False), (8, True)], Verdict.FAIL),  # behind the first commit block
+        ([(-1, False)], Verdict.FAIL),
+        ([(-1, False), (2, True), (8, False)], Verdict.FAIL),  # empty again, and another commit
+        ([(-1, True), (5, False)], Verdict.FAIL),  # what no flush covers counts, if it is worse
+        ([(-1, False), (5, True)], Verdict.FAIL),  # and does not, if it is better
+        ([], Verdict.PASS),  # nobody knows where it is
+    ],
+)
+def test_the_log_is_marked_in_use_before_a_commit(
+    marks: list[tuple[int, bool]], verdict: Verdict
+) -> None:
+    commits, journal, flushes = [(6, 1), (12, 2)], [1, 3, 9], [4, 7, 10, 13]
+    said = judge_barrier(commits, journal, flushes, driver_flushes=True, in_use=marks)
+    assert said.verdict is verdict, said.reason

@@ -293,7 +293,9 @@ def test_a_tail_that_moves_before_a_commit_block_needs_no_flush(folder: Path) ->
     (commit, _), *_ = made.commits
     with base.open("rb") as file:
         file.seek(journal.superblock_offset)
-        tail = Item(journal.superblock_offset // 512, file.read(1024))
+        superblock = bytearray(file.read(1024))
+    superblock[0x1F] = 1  # the log begins at its first block, and is not empty
+    tail = Item(journal.superblock_offset // 512, bytes(superblock))
     for extra, verdict in ((tail, Verdict.PASS), (items[commit - 2], Verdict.FAIL)):
         assert extra.data
         made = case(folder, base, [*items[:commit], extra, *items[commit:]])
