@@ -36,6 +36,7 @@ expect:
     prefix: {durability: FAIL, error: FAIL}
     subset: {durability: any}
     torn: {durability: any}
+    recovery: {durability: any}  # of a state that has lost something
 """
 
 
