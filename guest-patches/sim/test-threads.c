@@ -194,6 +194,9 @@ twin_op (struct actor *a, uint32_t value)
   return !failed (a, err ? err : e, "twin");
 }
 
+/* All threads together; the file system has 256 inodes.  */
+#define DURABLE_FILES 160
+
 /* A file with a number, durable when this returns.  */
 static bool
 durable_op (struct actor *a)
@@ -203,7 +206,7 @@ durable_op (struct actor *a)
   struct op_args args = { .dir = a->dir, .name = name, .mode = 0600,
     .offset = (a->n + 1) << 16 | a->files
   };
-  if (a->files >= 60)
+  if (a->files == MAX_FILES || a->files >= DURABLE_FILES / a->o->threads)
     return true;
   snprintf (name, sizeof name, "d%u", a->files);
   if (failed (a, mfs_create (a->fs, &args, &ino), "create"))
