@@ -13,10 +13,11 @@ PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git grub-common
             libnbd-bin libpython3-dev patch python3 python3-venv qemu-system-common qemu-system-x86 \
             qemu-utils util-linux
 
-# Seconds that each ring of tests may take on 2 cores.  A ring that takes longer has failed.
-BUDGET_PURE := 20
-BUDGET_TOOLS := 200
-BUDGET_GUEST := 400
+# Seconds that each ring of tests may take on 2 cores, about twice what it takes on idle ones.
+# A ring that takes longer has failed.
+BUDGET_PURE := 40
+BUDGET_TOOLS := 300
+BUDGET_GUEST := 600
 
 # A Hurd guest that is in the cache already, and has a recipe here, is the better demo.  Looked up
 # without hurdle, so that the first line can say what will run before anything is set up.
