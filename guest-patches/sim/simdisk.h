@@ -47,6 +47,9 @@ struct simdisk
   unsigned long writes, flushes, reads;
   uint64_t bytes_written;
   unsigned slow_us;		/* What a write or a flush takes.  */
+  /* What a write takes from this block on, if not 0.  */
+  unsigned slower_us;
+  uint64_t slower_from;
   uint64_t time_ns;		/* A clock that only tests move; 0: real.  */
 
   /* What undo has to put back: a mode in which every block is saved before

@@ -30,8 +30,10 @@ op_writev (void *ctx, uint64_t block, uint32_t count,
   CHECK (block < d->blocks && count <= d->blocks - block && count > 0,
 	 "write of %u blocks at %llu is beyond the disk", count,
 	 (unsigned long long) block);
-  if (d->slow_us)
-    usleep (d->slow_us);
+  unsigned us = d->slower_us && block >= d->slower_from ? d->slower_us
+    : d->slow_us;
+  if (us)
+    usleep (us);
   pthread_mutex_lock (&d->lock);
   bool bad = simdisk_io_fails (d);
   uint64_t at = block;
