@@ -258,8 +258,32 @@ read_orphans (void)
   return count;
 }
 
-/* A crash left NP, which has a name, half-cut: it is to end with its
-   size.  */
+/* What is left of the last block of NP is zero on disk before the cut is
+   done, or a file that grows again shows what was there.  */
+static error_t
+clear_tail (struct node *np)
+{
+  off_t size = np->dn_stat.st_size;
+  size_t used = size & (block_size - 1);
+  error_t err;
+
+  if (used == 0 || np->dn_stat.st_nlink == 0)
+    return 0;
+  err = ext2_journal_begin (CHANGE_CREDITS, 0);
+  if (err)
+    return err;
+  pthread_mutex_lock (&np->lock);
+  err = diskfs_node_rdwr (np, (char *) zeroblock, size, block_size - used, 1,
+			  0, 0);
+  ext2_journal_tail_cleared (np, size);
+  np->dn_stat.st_size = size;
+  pthread_mutex_unlock (&np->lock);
+  return ext2_journal_end (err ?: ext2_journal_lost (np));
+}
+
+/* A crash may have left NP half-cut: it is to end with its size.  If it has
+   no name its size may be 0 already, and then nobody else would look for its
+   blocks.  */
 static void
 finish_cut (struct node *np)
 {
@@ -270,6 +294,8 @@ finish_cut (struct node *np)
 
   jn->target = np->dn_stat.st_size;
   jn->steps = 1;
+  if (clear_tail (np))
+    return;			/* It stays an orphan.  */
   while (from > end && ! ext2_journal_begin (most, STEP_REVOKES))
     {
       pthread_mutex_lock (&np->lock);
@@ -283,9 +309,9 @@ finish_cut (struct node *np)
     }
 }
 
-/* What a crash left unfinished.  Nodes without a name are freed by whoever
-   drops them last, which is this function.  One with a name, as Linux
-   leaves it, was being cut.  */
+/* What a crash left unfinished: cuts, of nodes with a name or without, and
+   nodes without a name.  Those are freed by whoever drops them last, which is
+   this function.  */
 void
 ext2_journal_load_orphans (void)
 {
@@ -303,13 +329,10 @@ ext2_journal_load_orphans (void)
 
       if (diskfs_cached_lookup (inums[i], &np))
 	continue;
-      if (np->dn_stat.st_nlink == 0)
-	{
-	  diskfs_nput (np);
-	  continue;
-	}
       pthread_mutex_unlock (&np->lock);
-      finish_cut (np);
+      /* All others keep no blocks where these do.  */
+      if (S_ISREG (np->dn_stat.st_mode) || S_ISDIR (np->dn_stat.st_mode))
+	finish_cut (np);
       diskfs_nrele (np);
     }
   if (count)

@@ -69,22 +69,25 @@ diskfs_journal_defer_drop (struct node *np)
 #define DROP_CREDITS 24
 
 /* Cut NP until one operation can do the rest.  */
-static void
+static error_t
 shorten (struct node *np)
 {
   unsigned most = ext2_journal_limits.max_handle;
+  error_t err = 0;
   uint32_t from;
 
-  while ((from = ext2_journal_step (np, 0, most - DROP_CREDITS)) > 0)
+  while (! err && (from = ext2_journal_step (np, 0, most - DROP_CREDITS)) > 0)
     {
-      if (ext2_journal_begin (most, STEP_REVOKES))
-	return;
+      err = ext2_journal_begin (most, STEP_REVOKES);
+      if (err)
+	break;
       pthread_mutex_lock (&np->lock);
       np->dn_stat.st_size = np->allocsize;
-      diskfs_truncate (np, (off_t) from << log2_block_size);
+      err = diskfs_truncate (np, (off_t) from << log2_block_size);
       pthread_mutex_unlock (&np->lock);
-      ext2_journal_end (0);
+      err = ext2_journal_end (err);
     }
+  return err;
 }
 
 static void
@@ -92,10 +95,11 @@ reap (struct node *np)
 {
   unsigned credits, revokes;
 
-  shorten (np);
+  if (shorten (np))
+    return;			/* It stays an orphan.  */
   ext2_journal_trunc_cost (np, &credits, &revokes);
   if (ext2_journal_begin (credits + DROP_CREDITS, revokes + 16))
-    return;			/* It stays an orphan.  */
+    return;
   pthread_mutex_lock (&np->lock);
   diskfs_nput (np);
   ext2_journal_end (0);

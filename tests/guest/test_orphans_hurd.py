@@ -1,0 +1,76 @@
+"""Orphans that a crash, or Linux, left half-cut, finished by our journal in a real Hurd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import process
+from harness.deadline import Deadline
+from harness.guest.guest import Guest
+from harness.guest.profile import profile_for
+from harness.images.cache import Cache
+from harness.images.recipe import load_recipe
+from harness.machine.accel import TCG
+from harness.machine.qemu import Machine
+from harness.machine.spec import DiskSpec, spec_for
+from harness.rundir import RunDir
+from harness.variants.build import builds
+from harness.variants.ready import ready_image
+from harness.variants.spec import load_variants
+from harness.variants.trees import patches_hash
+
+pytestmark = [pytest.mark.guest, pytest.mark.hurd]
+
+SIZE = 5000
+
+
+def half_cut(disk: Path, tmp_path: Path) -> None:
+    """Two orphans on small groups, so that the second needs more than one operation.
+
+    `named` has 6 MiB beyond its size of 5000; the other has no name, 80 MiB, and size 0, which is
+    how Linux begins to free a file.
+    """
+    (tmp_path / "named").write_bytes(b"\xaa" * (6 << 20))
+    (tmp_path / "gone").write_bytes(b"\xbb" * (80 << 20))
+    with disk.open("wb") as file:
+        file.truncate(128 << 20)
+    mke2fs = "mke2fs -q -F -t ext3 -b 4096 -I 128 -o hurd -g 256 -O ^resize_inode -J size=4"
+    process.run([*mke2fs.split(), "-E", "nodiscard,lazy_itable_init=0", str(disk)])
+    for command in (
+        f"write {tmp_path / 'named'} named",
+        f"write {tmp_path / 'gone'} gone",
+        f"sif named size {SIZE}",
+        "sif named dtime 13",
+        *("sif gone size 0", "sif gone links_count 0", "sif gone dtime 0", "unlink gone"),
+        "ssv last_orphan 12",
+    ):
+        process.run(["debugfs", "-w", "-R", command, str(disk)])
+
+
+def test_cuts_are_finished_at_mount(hurd: str, tmp_path: Path, scratch: Path) -> None:
+    recipe, cache = load_recipe(hurd), Cache.default()
+    now = patches_hash(load_variants()["ours"])
+    if now not in {build.record.patches for build in builds("ours", cache)}:
+        pytest.skip("`hurdle variants build ours` makes the build that this test needs")
+    image = ready_image(recipe, ("ours",), cache, print)
+    disk, log = tmp_path / "disk.raw", tmp_path / "log"
+    half_cut(disk, tmp_path)
+    log.write_bytes(b"")
+    crashed = DiskSpec("crash", disk, "raw", recipe.machine.disk_bus, log=log)
+    mount = profile_for(recipe).mount(recipe.crash_disk.device, "/mnt", recipe.variants["ours"])
+    with RunDir(tmp_path / "out", base=scratch / "s") as rundir:
+        spec = spec_for(recipe, image, (crashed,), variant="ours", scratch=rundir.scratch)
+        with Machine(spec, rundir, TCG) as machine:
+            guest = Guest(machine, recipe, image)
+            guest.boot(Deadline.after(recipe.ready_seconds))
+            grow = f"{mount} && truncate -s {SIZE + 3000} /mnt/named"
+            assert guest.run(grow, timeout=60.0).rc == 0
+            # What was cut off does not come back.
+            behind = f"tail -c +{SIZE + 1} /mnt/named | tr -d '\\0' | wc -c"
+            assert guest.run(behind, timeout=60.0).out.strip() == "0"
+            # Nothing is left to be done, or this would wait for it.
+            assert guest.run("settrans -ga /mnt", timeout=60.0).rc == 0
+    checked = process.run(["e2fsck", "-f", "-n", str(disk)], ok=None)
+    assert checked.returncode == 0, checked.stdout
