@@ -151,6 +151,8 @@ diskfs_journal_create_node (struct node *dir, const char *name, mode_t mode,
 
       ext2_journal_enter ();
       err = journal_start_worker (ext2_journal, NULL, CHANGE_CREDITS, 0, &h);
+      if (! err && (err = ext2_journal_in_use ()) != 0)
+	journal_stop (h);
       if (err)
 	{
 	  ext2_journal_exit ();

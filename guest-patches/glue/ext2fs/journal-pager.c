@@ -16,15 +16,20 @@
    threads here serve faults that others wait for, so they wait for no
    commit.  */
 
-/* A page of its own with what the journal has for BLOCK.  */
+/* A page of its own with what the journal has for BLOCK.  A remount may be
+   about to park the journal, so it is looked up once.  */
 static bool
 read_page (block_t block, void **buf, size_t *len)
 {
-  void *page = mmap (0, vm_page_size, PROT_READ | PROT_WRITE, MAP_ANON, 0, 0);
+  struct journal *j = __atomic_load_n (&ext2_journal, __ATOMIC_ACQUIRE);
+  void *page;
 
+  if (! j)
+    return false;
+  page = mmap (0, vm_page_size, PROT_READ | PROT_WRITE, MAP_ANON, 0, 0);
   if (page == MAP_FAILED)
     return false;
-  if (! journal_read (ext2_journal, block, page))
+  if (! journal_read (j, block, page))
     {
       munmap (page, vm_page_size);
       return false;
@@ -38,7 +43,7 @@ error_t
 ext2_journal_read_global (off_t offset, size_t amount, void **buf,
 			  size_t *len)
 {
-  if (ext2_journal && read_page (offset >> log2_block_size, buf, len))
+  if (read_page (offset >> log2_block_size, buf, len))
     {
       *len = amount;
       return 0;
@@ -69,7 +74,10 @@ check_unknown (block_t block, const void *data)
 static void
 page_returned (block_t block, const void *data)
 {
-  if (! journal_writeback (ext2_journal, block, data))
+  struct journal *j = __atomic_load_n (&ext2_journal, __ATOMIC_ACQUIRE);
+
+  /* If it was parked meanwhile, all is at home.  */
+  if (! j || ! journal_writeback (j, block, data))
     check_unknown (block, data);
 }
 
@@ -89,7 +97,7 @@ error_t
 ext2_journal_read_file (struct node *np, off_t dev_block, size_t amount,
 			void **buf, size_t *len)
 {
-  if (ext2_journal && S_ISDIR (np->dn_stat.st_mode) && amount == block_size
+  if (S_ISDIR (np->dn_stat.st_mode) && amount == block_size
       && read_page (dev_block >> log2_dev_blocks_per_fs_block, buf, len))
     return 0;
   return store_read (store, dev_block, amount, buf, len);
