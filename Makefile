@@ -17,7 +17,7 @@ PACKAGES := ca-certificates coccinelle e2fsprogs fdisk fuse3 gcc git grub-common
 # A ring that takes longer has failed.
 BUDGET_PURE := 40
 BUDGET_TOOLS := 300
-BUDGET_GUEST := 600
+BUDGET_GUEST := 800
 
 # A Hurd guest that is in the cache already, and has a recipe here, is the better demo.  Looked up
 # without hurdle, so that the first line can say what will run before anything is set up.

@@ -23,7 +23,8 @@ def test_the_directory_experiment_tells_ext3_from_ext2(
     given = [e for e in run.events() if e["kind"] == "verdict"]
     counts = Counter((e["variant"], e["model"], e["verdict"]) for e in given)
     assert counts["ext3", "kill", "PASS"] == 3
-    assert counts["ext3", "prefix", "PASS"] > 30
+    # The workload's blocks alone are a dozen; how many writes they make is the kernel's affair.
+    assert counts["ext3", "prefix", "PASS"] > 20
     assert {v for variant, _, v in counts if variant == "ext3"} == {"PASS"}
     assert {v for _, _, v in counts} == {"PASS", "FAIL"}
     failed = [e for e in given if e["variant"] == "ext2" and e["verdict"] == "FAIL"]
