@@ -130,16 +130,24 @@ def run(
 class Service:
     """A program that runs beside hurdle until the block ends.
 
-    Its output goes to `log`.  Leaving the block sends SIGTERM, waits `grace` seconds, then SIGKILL.
+    Its output goes to `log`.  Leaving the block sends SIGTERM, waits `grace` seconds, then SIGKILL;
+    with `family` what the program has started, and left behind, is killed as well.
     """
 
     def __init__(
-        self, argv: Sequence[str], *, log: Path, grace: float = 2.0, cwd: Path | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        grace: float = 2.0,
+        cwd: Path | None = None,
+        family: bool = False,
     ) -> None:
         self.argv = tuple(_with_tool_path(argv))
         self.log = log
         self._grace = grace
         self._cwd = cwd
+        self._family = family
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -215,3 +223,6 @@ class Service:
             self._child.terminate()
             if self.wait(self._grace) is None:
                 self.kill()
+            if self._family:
+                with suppress(ProcessLookupError):  # a session of its own, so its group's number
+                    os.killpg(self._child.pid, signal.SIGKILL)

@@ -85,6 +85,27 @@ def test_a_service_ends_when_the_block_raises(tmp_path: Path) -> None:
     assert service.poll() == -signal.SIGTERM
 
 
+def test_a_family_s_grandchildren_end_with_the_block(tmp_path: Path) -> None:
+    """As `make` below a shell, which SIGTERM of the shell leaves behind."""
+    argv = ["sh", "-c", "sleep 60 & echo child $!; wait"]
+    with Service(argv, log=tmp_path / "log", family=True) as service:
+        assert _said(service, "child")
+        grandchild = int(service.output().split()[1])
+        assert psutil.pid_exists(grandchild)
+    deadline = Deadline.after(5)
+    while _runs(grandchild) and not deadline.expired:
+        time.sleep(0.01)
+    assert not _runs(grandchild)
+
+
+def _runs(pid: int) -> bool:
+    """A zombie, which init has to collect, does not run."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_children_die_when_hurdle_is_killed(tmp_path: Path) -> None:
     """SIGKILL leaves no chance to clean up; the kernel ends the children."""
     script = (

@@ -213,7 +213,7 @@ class _Run:
         with self._log.open("a") as log:
             log.write(f"\n### {step.name}\n{shlex.join(argv)}\n")
         said_before = self._log.stat().st_size
-        with Service(argv, log=self._log) as child:
+        with Service(argv, log=self._log, family=True) as child:
             status = child.wait(_STEP_SECONDS)
         if status == 0:
             return
