@@ -36,3 +36,19 @@
 +    diskfs_undo_parent (fnp, fdp, tdp, fromcred);
      goto out;
    }
+
+// The old parent was left locked, and `..' and the counts with the new one.
+@links@
+@@
+ if (fnp->dn_stat.st_nlink == diskfs_link_max - 1)
+   {
+-    pthread_mutex_unlock (&fnp->lock);
+     diskfs_drop_dirstat (tdp, ds);
+-    pthread_mutex_unlock (&tdp->lock);
+-    if (tnp)
+-      diskfs_nput (tnp);
+-    return EMLINK;
++    diskfs_undo_parent (fnp, fdp, tdp, fromcred);
++    err = EMLINK;
++    goto out;
+   }
