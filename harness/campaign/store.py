@@ -117,13 +117,13 @@ class Store:
         self.path = path
 
     def __enter__(self) -> Self:
-        new = not self.path.exists()
         with self._errors():
             self._db = sqlite3.connect(self.path, isolation_level=None)
             # A killed process loses nothing that was committed; only the host's power could.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            if new:
+            # Killed before its first transaction, a campaign leaves a file without a table.
+            if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 with self.transaction():
                     for statement in _TABLES.split(";"):
                         self._db.execute(statement)

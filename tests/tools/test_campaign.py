@@ -43,7 +43,7 @@ from harness.disk import ext2
 from harness.disk.copy import sparse_copy
 from harness.disk.records import in_block, in_translator_block
 from harness.disk.tree import TreeReader
-from harness.errors import Exit, InfraError
+from harness.errors import Exit, InfraError, UsageError
 from harness.images.recipe import GuestOs, Variant
 from harness.oracles.observed import Observed
 from harness.oracles.selfcheck import debugfs
@@ -498,3 +498,14 @@ def test_a_run_that_hung_or_was_lied_to_fails_as_a_whole(good: Case, tmp_path: P
             judge_run(made, store)
             said = {each.oracle: each.verdict for each in store.log_verdicts(made.name)}
         assert said[oracle] is Verdict.FAIL
+
+
+def test_a_store_that_was_killed_before_its_first_table_is_a_new_one(folder: Path) -> None:
+    path = folder / "results.sqlite"
+    path.touch()
+    with Store(path) as store:
+        assert not store.failures("none")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(UsageError, match="another version"), Store(path):
+        pass
