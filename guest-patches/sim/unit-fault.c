@@ -47,23 +47,30 @@ note_abort (void *arg, int err, const char *what)
   snprintf (last_words, sizeof last_words, "%s", what);
 }
 
-/* File data that could not be written: an error for who waits, once, or
-   the end, as the setting says.  */
-void
-test_data_error (bool give_up)
+/* Leave data in the running transaction: of a new file, which is on disk.  */
+static void
+write_some_data (void)
 {
   struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
   uint32_t ino;
 
-  mount_with ("hurdle", false);
-  EXPECT (journal_setting (&fs.j->set, give_up ? "data-err=abort"
-			   : "data-err=report"), 0);
   EXPECT (mfs_create (&fs, &a, &ino), 0);
   EXPECT (mfs_sync (&fs), 0);
   a.dir = ino;
   a.offset = 0;
   a.length = 2;
   EXPECT (mfs_write (&fs, &a, 1), 0);
+}
+
+/* File data that could not be written: an error for who waits, once, or
+   the end, as the setting says.  */
+void
+test_data_error (bool give_up)
+{
+  mount_with ("hurdle", false);
+  EXPECT (journal_setting (&fs.j->set, give_up ? "data-err=abort"
+			   : "data-err=report"), 0);
+  write_some_data ();
   d.fail_io_after = 0;
   d.aborted = note_abort;
   last_words[0] = '\0';
@@ -91,18 +98,11 @@ no_copy (void *arg, uint64_t block, void *buf)
 void
 test_error_kept (void)
 {
-  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
   unsigned char data[1024] = { 1 };
   struct journal_handle *h;
-  uint32_t ino;
 
   mount_with ("hurdle", false);
-  EXPECT (mfs_create (&fs, &a, &ino), 0);
-  EXPECT (mfs_sync (&fs), 0);
-  a.dir = ino;
-  a.offset = 0;
-  a.length = 2;
-  EXPECT (mfs_write (&fs, &a, 1), 0);
+  write_some_data ();
   journal_tid_t tid = journal_running_tid (fs.j);
   d.fail_io_after = 0;
   EXPECT (journal_force (fs.j, tid), EIO);
@@ -275,16 +275,8 @@ test_dead_handle (void)
 void
 test_error_not_kept (void)
 {
-  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
-  uint32_t ino;
-
   mount_with ("hurdle", false);
-  EXPECT (mfs_create (&fs, &a, &ino), 0);
-  EXPECT (mfs_sync (&fs), 0);
-  a.dir = ino;
-  a.offset = 0;
-  a.length = 2;
-  EXPECT (mfs_write (&fs, &a, 1), 0);
+  write_some_data ();
   journal_tid_t tid = journal_running_tid (fs.j);
   d.aborted = note_abort;
   d.fail_io_after = d.fail_mem_after = 0;
@@ -301,16 +293,8 @@ test_error_not_kept (void)
 void
 test_quiesce_after_data_error (void)
 {
-  struct op_args a = { .dir = ROOT_INO, .name = "x", .offset = 1 };
-  uint32_t ino;
-
   mount_with ("hurdle", false);
-  EXPECT (mfs_create (&fs, &a, &ino), 0);
-  EXPECT (mfs_sync (&fs), 0);
-  a.dir = ino;
-  a.offset = 0;
-  a.length = 2;
-  EXPECT (mfs_write (&fs, &a, 1), 0);
+  write_some_data ();
   d.fail_io_after = 0;
   EXPECT (journal_quiesce (fs.j), EIO);
   CHECK (fs.j->sb.start == 0 && !journal_error (fs.j), "the log is in use");
