@@ -13,6 +13,9 @@ from harness.errors import UsageError
 from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.recipe import load_recipe
+from harness.variants.build import builds
+from harness.variants.spec import load_variants
+from harness.variants.trees import patches_hash
 from tests.guest.support import Run
 
 
@@ -39,6 +42,18 @@ def hurd() -> str:
         f"the cache has no Hurd image ({' or '.join(known)}); "
         "`hurdle image build hurd-i386-source` makes one in half an hour"
     )
+
+
+@pytest.fixture(scope="session")
+def ours(hurd: str) -> str:
+    """Name of a Hurd guest that knows our journal, whose build as it is now is in the cache."""
+    now = patches_hash(load_variants()["ours"])
+    known = {build.record.patches for build in builds("ours", Cache.default())}
+    if "ours" not in load_recipe(hurd).variants or now not in known:
+        pytest.skip(
+            "the cache has no build of `ours` as it is now: `hurdle variants build ours` makes it"
+        )
+    return hurd
 
 
 @pytest.fixture
