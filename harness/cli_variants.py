@@ -11,7 +11,8 @@ from rich.table import Table
 
 from harness.config import parse_overrides
 from harness.errors import InfraError, UsageError
-from harness.images.cache import Cache, file_hash
+from harness.images.cache import Cache
+from harness.images.manifest import file_hash
 from harness.images.recipe import load_recipe
 from harness.images.source.sources import DirSource, GitSource
 from harness.progress import say

@@ -15,97 +15,24 @@ An image appears under its final name by one rename, so a build that was killed 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import Field, ValidationError
 
-from harness.config import Spec
 from harness.errors import InfraError
-from harness.images.image import BootFiles, Image, RootDisk, SshKeys
+from harness.images.image import Image
+from harness.images.manifest import MANIFEST, Manifest, check, read_manifest, record_files
 
 Progress = Callable[[str], None]
 
-_MANIFEST = "manifest.json"
 _DRAFT = ".draft-"
 _WAIT = 1800.0  # seconds for another builder: a guest from source takes half an hour
-
-
-class FileRecord(Spec):
-    size: int
-    sha256: str
-
-
-class ModuleRecord(Spec):
-    file: str
-    args: str
-
-
-class InjectRecord(Spec):
-    file: str
-    guest_path: str
-
-
-class InstalledRecord(Spec):
-    """A variant's ext2fs that was put into an image after that had been made."""
-
-    sha256: str
-    guest_path: str
-    root: bool  #: it serves the root as well, as the boot module
-
-
-class Manifest(Spec):
-    """An image on paper.  File names are relative to the image's folder."""
-
-    name: str
-    key: str  #: hash of everything that the image was made from
-    made_from: str  #: hash of what the recipe alone says, to find the image without a network
-    built: str  #: ISO 8601, UTC
-    kernel: str | None  #: none: the root disk has a boot loader
-    cmdline: str = ""
-    initrd: str | None = None
-    modules: tuple[ModuleRecord, ...] = ()
-    root: str | None = None
-    root_format: str = "raw"
-    inject: tuple[InjectRecord, ...] = ()
-    private_key: str | None = None
-    host_key: str | None = None
-    versions: dict[str, str] = Field(default_factory=dict)
-    installed: dict[str, InstalledRecord] = Field(default_factory=dict)  #: by variant
-    files: dict[str, FileRecord] = Field(default_factory=dict)
-
-    def image(self, folder: Path) -> Image:
-        """The image whose files lie in `folder`."""
-        return Image(
-            name=self.name,
-            key=self.key,
-            folder=folder,
-            boot=BootFiles(
-                kernel=folder / self.kernel if self.kernel else None,
-                cmdline=self.cmdline,
-                initrd=folder / self.initrd if self.initrd else None,
-                modules=tuple((folder / module.file, module.args) for module in self.modules),
-            ),
-            root=RootDisk(
-                folder / self.root,
-                self.root_format,
-                tuple((folder / item.file, item.guest_path) for item in self.inject),
-            )
-            if self.root
-            else None,
-            ssh=SshKeys(folder / self.private_key, folder / self.host_key)
-            if self.private_key and self.host_key
-            else None,
-            versions=dict(self.versions),
-        )
 
 
 @dataclass(frozen=True)
@@ -126,26 +53,6 @@ class CachedImage:
         if self.problem:
             return f"damaged: {self.problem}"
         return "current" if self.current else "for rollback" if self.rollback else "older"
-
-
-def now() -> str:
-    """The time as manifests have it; with microseconds, since builds are sorted by it."""
-    return datetime.now(UTC).isoformat()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Size and hash of every file below `folder`."""
-    return {
-        str(path.relative_to(folder)): FileRecord(size=path.stat().st_size, sha256=file_hash(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _MANIFEST
-    }
 
 
 class Cache:
@@ -176,7 +83,7 @@ class Cache:
             if isinstance(manifest, str):
                 unreadable = manifest
             elif key in (None, manifest.key) and made_from in (None, manifest.made_from):
-                problem = _check(folder, manifest, hashes=False)
+                problem = check(folder, manifest, hashes=False)
                 if problem:
                     raise _damaged(name, problem)
                 return manifest.image(folder)
@@ -186,7 +93,7 @@ class Cache:
 
     def manifest(self, image: Image) -> Manifest:
         """What the cache has on paper of an image that it gave out."""
-        found = _read_manifest(image.folder)
+        found = read_manifest(image.folder)
         if isinstance(found, str):
             raise _damaged(image.name, found)
         return found
@@ -223,7 +130,7 @@ class Cache:
                         current=number == 0 and not broken,
                         problem=manifest
                         if isinstance(manifest, str)
-                        else _check(folder, manifest, hashes=verify),
+                        else check(folder, manifest, hashes=verify),
                         rollback=number == 1
                         and isinstance(above, Manifest)
                         and bool(above.installed),
@@ -309,7 +216,7 @@ class Cache:
         can only be a damaged one, is replaced.
         """
         manifest = manifest.model_copy(update={"files": record_files(draft)})
-        with (draft / _MANIFEST).open("w") as stream:
+        with (draft / MANIFEST).open("w") as stream:
             stream.write(manifest.model_dump_json(indent=2) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -351,36 +258,13 @@ class Cache:
         home = self.folder / "images" / name
         folders = sorted(home.iterdir()) if home.is_dir() else ()
         found = tuple(
-            (folder, _read_manifest(folder))
+            (folder, read_manifest(folder))
             for folder in folders
             if not folder.name.startswith(_DRAFT)
         )
         return tuple(
             sorted(found, key=lambda e: "~" if isinstance(e[1], str) else e[1].built, reverse=True)
         )
-
-
-def _read_manifest(folder: Path) -> Manifest | str:
-    try:
-        manifest = Manifest.model_validate_json((folder / _MANIFEST).read_text())
-    except (OSError, ValidationError, UnicodeDecodeError) as exc:
-        return f"{folder / _MANIFEST} can't be read: {str(exc).splitlines()[0]}"
-    if manifest.key != folder.name:
-        return f"{folder / _MANIFEST} belongs to another image, {manifest.key}"
-    return manifest
-
-
-def _check(folder: Path, manifest: Manifest, *, hashes: bool) -> str:
-    """What is wrong with the image's files, or nothing."""
-    for name, record in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{path} is missing"
-        if path.stat().st_size != record.size:
-            return f"{path} has {path.stat().st_size} bytes, not {record.size}"
-        if hashes and file_hash(path) != record.sha256:
-            return f"{path} has changed: its SHA-256 is not {record.sha256}"
-    return ""
 
 
 def size_of(folder: Path) -> int:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from harness.errors import InfraError
 from harness.images import initramfs
-from harness.images.cache import Cache, Manifest, Progress, file_hash, now
+from harness.images.cache import Cache, Progress
 from harness.images.debian import Apt, Deb, Stanza, unpack
 from harness.images.image import Image
 from harness.images.initramfs import Entry
 from harness.images.keys import HOST_KEY, PRIVATE_KEY, KeyPair, write_keys
+from harness.images.manifest import Manifest, file_hash, now
 from harness.images.recipe import ControlRecipe
 
 _ROOM = 1 << 30  # bytes: 0.4 GB of unpacked kernel package, 0.1 GB of packages, and some air

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError, UsageError
-from harness.images.cache import Progress, file_hash
+from harness.images.cache import Progress
+from harness.images.manifest import file_hash
 from harness.process import Completed, run, tail
 
 _CONFIG = """\

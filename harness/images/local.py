@@ -9,16 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InfraError, UsageError
-from harness.images.cache import (
-    Cache,
-    InjectRecord,
-    Manifest,
-    ModuleRecord,
-    Progress,
-    file_hash,
-    now,
-)
+from harness.images.cache import Cache, Progress
 from harness.images.image import Image
+from harness.images.manifest import InjectRecord, Manifest, ModuleRecord, file_hash, now
 from harness.images.recipe import MultibootRecipe
 from harness.process import run
 

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from harness.config import Spec
 from harness.errors import UsageError
-from harness.images.cache import Cache, file_hash, now
+from harness.images.cache import Cache
+from harness.images.manifest import file_hash, now
 from harness.images.source import host, hurd, root
 from harness.images.source.sources import DirSource, GitSource
 from harness.images.source.stage import Stage

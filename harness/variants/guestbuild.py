@@ -16,8 +16,9 @@ from harness.deadline import Deadline
 from harness.errors import GuestError, UsageError
 from harness.guest.guest import Guest
 from harness.images.builders import find_image
-from harness.images.cache import Cache, now
+from harness.images.cache import Cache
 from harness.images.image import Image
+from harness.images.manifest import now
 from harness.images.recipe import Recipe, Variant
 from harness.images.source import hurd
 from harness.images.source.sources import DirSource, GitSource

@@ -19,8 +19,9 @@ from harness.disk.jbd2 import log_has_data
 from harness.errors import GuestError, UsageError
 from harness.guest.guest import Guest
 from harness.images.builders import find_image
-from harness.images.cache import Cache, InstalledRecord, Manifest, file_hash, now
+from harness.images.cache import Cache
 from harness.images.image import Image
+from harness.images.manifest import InstalledRecord, Manifest, file_hash, now
 from harness.images.recipe import GuestOs, Recipe, Variant
 from harness.images.source.stage import digest_text
 from harness.machine.accel import choose_accel

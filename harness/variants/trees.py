@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.images.cache import file_hash
+from harness.images.manifest import file_hash
 from harness.images.source.sources import DirSource, GitSource
 from harness.images.source.stage import digest_text
 from harness.process import run

@@ -9,7 +9,8 @@ import pytest
 from filelock import FileLock
 
 from harness.errors import InfraError
-from harness.images.cache import Cache, InjectRecord, InstalledRecord, Manifest, ModuleRecord
+from harness.images.cache import Cache
+from harness.images.manifest import InjectRecord, InstalledRecord, Manifest, ModuleRecord
 from harness.images.parts import Part, free, sizes
 
 

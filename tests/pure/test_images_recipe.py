@@ -10,7 +10,8 @@ import yaml
 from harness.errors import UsageError
 from harness.images import control, local
 from harness.images.builders import find_image
-from harness.images.cache import Cache, Manifest, ModuleRecord
+from harness.images.cache import Cache
+from harness.images.manifest import Manifest, ModuleRecord
 from harness.images.recipe import RECIPES, ControlRecipe, MultibootRecipe, load_recipe
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.errors import UsageError
-from harness.images.cache import Cache, Manifest
+from harness.images.cache import Cache
 from harness.images.keys import KeyPair
+from harness.images.manifest import Manifest
 from harness.images.meter import bar
 from harness.images.preinstalled.offline import changed, filled
 from harness.images.preinstalled.pin import parse_list, replace_scalar, write_pin

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from harness.disk.debugfs import Files
 from harness.errors import UsageError
-from harness.images.cache import Cache, Manifest, Progress, now
+from harness.images.cache import Cache, Progress
 from harness.images.image import BootFiles, Image, RootDisk, SshKeys
 from harness.images.keys import HOST_KEY, PRIVATE_KEY, KeyPair, write_keys
+from harness.images.manifest import Manifest, now
 from harness.images.meter import Meter
 from harness.images.preinstalled.disk import grow, settle
 from harness.images.preinstalled.download import Wanted, download

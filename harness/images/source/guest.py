@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.images import keys
-from harness.images.cache import Cache, Manifest, ModuleRecord, Progress, file_hash, now
+from harness.images.cache import Cache, Progress
 from harness.images.image import Image
+from harness.images.manifest import Manifest, ModuleRecord, file_hash, now
 from harness.images.recipe import SourceRecipe
 from harness.images.source import host, hurd, native, root, toolchain
 from harness.images.source.apt import AptArchive, PrivateApt, host_mirror, host_suites
