@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.disk.attach import probe_methods
 from harness.errors import InfraError
 from harness.images.cache import Cache
 from harness.machine.accel import kvm_obstacle
+from harness.machine.proofs import Proof, Proofs
 from harness.process import run
 from harness.rundir import scratch_base
 from harness.tools import PACKAGES, find_tool
@@ -77,7 +79,7 @@ REQUIREMENTS = (
 def checks() -> tuple[Check, ...]:
     """All checks, in the order in which a run needs them.  Takes some seconds, changes nothing."""
     return (
-        check_kvm(),
+        check_kvm(Proofs(Cache.default().folder).all()),
         check_fuse(),
         *_attach_checks(),
         *(check_tool(requirement) for requirement in REQUIREMENTS),
@@ -88,9 +90,18 @@ def checks() -> tuple[Check, ...]:
     )
 
 
-def check_kvm(device: Path = Path("/dev/kvm")) -> Check:
-    """Whether KVM may be tried.  That it runs a guest is proved by each run, and only there."""
+def check_kvm(proofs: Mapping[str, Proof], device: Path = Path("/dev/kvm")) -> Check:
+    """Whether KVM may be tried, and what the runs since the host's boot have found of it.
+
+    That it runs a guest is proved by the first run, and only there.
+    """
     obstacle = kvm_obstacle(device)
+    if obstacle is None and proofs:
+        good = sum(proof.obstacle is None for proof in proofs.values())
+        found = f"{device} opens; {good} of {len(proofs)} guests that were tried ran under it"
+        if good == len(proofs):
+            return Check("KVM", True, found, "")
+        return Check("KVM", None, found, "not needed; --set machine.accel=kvm tries one again")
     if obstacle is None:
         return Check("KVM", True, f"{device} opens; only a run proves that it runs the guest", "")
     return Check("KVM", None, obstacle, "not needed: TCG runs every guest, some 4 times slower")

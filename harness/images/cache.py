@@ -5,6 +5,7 @@
     CACHE/debian/                           packages as they were downloaded, and apt's lists
     CACHE/downloads/                        disk images as they were downloaded, whole or in part
     CACHE/first-boot/NAME/logs/             what an image said when it was booted for the first time
+    CACHE/kvm.json                          which guests' kernels KVM runs on this host
     CACHE/source/                           what a guest from source is made of, and its stages
     CACHE/states/                           saved machine states of guests
     CACHE/variants/                         trees and builds of variants

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.deadline import Deadline
-from harness.errors import GuestError, InfraError, UsageError
+from harness.errors import GuestError, InfraError
+from harness.images.cache import Cache
+from harness.machine.proofs import Proofs, proof_key
 
 if TYPE_CHECKING:
     from harness.machine.spec import MachineSpec
     from harness.rundir import RunDir
 
 _KVM = Path("/dev/kvm")
-_PROOF_SECONDS = 4.0  # a kernel that runs under KVM prints within 1 s; a busy host gets some air
+# A kernel that runs under KVM prints within 1 s.  A busy host gets some air, since what is found
+# holds until the host boots again.
+_PROOF_SECONDS = 8.0
 # KVM was measured 4.5 times as fast as TCG (37.2 s against 8.3 s to the same milestone of a Hurd
 # boot), but a busy host needs some of that back.
 _KVM_SCALE = 0.4
@@ -37,19 +41,19 @@ class Accel:
 
 TCG = Accel("tcg", "TCG was asked for", 1.0)
 
-_proved: dict[tuple[object, ...], str | None] = {}
+_proved: dict[str, str | None] = {}
 
 
 def choose_accel(wanted: Literal["auto", "kvm", "tcg"], spec: MachineSpec, rundir: RunDir) -> Accel:
     """The accelerator for a machine like `spec`.
 
     `auto` takes KVM if the guest's kernel prints something under it within a few seconds, else TCG
-    with the reason.  `kvm` raises `InfraError` with that reason instead.  The proof is kept for
-    this process: the host's kernel can't change meanwhile.
+    with the reason.  What was found holds for this process, and is kept in the cache until the host
+    boots again (proofs.py).  `kvm` looks again, and raises `InfraError` with the reason instead.
     """
     if wanted == "tcg":
         return TCG
-    obstacle = kvm_obstacle() or _unproved(spec, rundir)
+    obstacle = kvm_obstacle() or _unproved(spec, rundir, again=wanted == "kvm")
     if obstacle is None:
         return Accel("kvm", "KVM starts this guest's kernel", _KVM_SCALE)
     if wanted == "kvm":
@@ -71,23 +75,29 @@ def kvm_obstacle(device: Path = _KVM) -> str | None:
     return None
 
 
-def _unproved(spec: MachineSpec, rundir: RunDir) -> str | None:
-    """Why KVM does not run this very kernel; None if it does.  Asked once for each kernel."""
-    kernel = spec.boot.kernel or spec.disks[0].path
-    state = kernel.stat() if kernel.exists() else None
-    key = (
-        kernel,
-        state.st_mtime_ns if state else 0,
-        state.st_size if state else 0,
-        spec.machine,
-        spec.cpu,
-    )
-    if key not in _proved:
+def _unproved(spec: MachineSpec, rundir: RunDir, *, again: bool) -> str | None:
+    """Why KVM does not run this very kernel; None if it does.
+
+    What the cache has of it serves unless `again` is set.
+    """
+    key, proofs = proof_key(spec, _KVM), Proofs(Cache.default().folder)
+    if key in _proved:
+        return _proved[key]
+    known = None if again else proofs.all().get(key)
+    if known is not None:
+        _proved[key] = known.remembered if known.obstacle else None
+        return _proved[key]
+    try:
         _proved[key] = _prove(spec, rundir)
+    except InfraError as exc:  # nothing is known of the kernel, so nothing is kept
+        _proved[key] = f"QEMU does not run under KVM, though /dev/kvm opens ({_first_line(exc)})"
+    else:
+        proofs.keep(key, _proved[key])
     return _proved[key]
 
 
 def _prove(spec: MachineSpec, rundir: RunDir) -> str | None:
+    """As `_unproved`, by a start; `InfraError` if QEMU itself does not start."""
     from harness.machine.qemu import Machine  # a machine needs an Accel: the circle ends here
 
     # Without disks and network, talking: enough to see the kernel run, nothing that it can change.
@@ -107,15 +117,11 @@ def _prove(spec: MachineSpec, rundir: RunDir) -> str | None:
                 machine.console.expect(rb"[A-Za-z]{3}", wait, "any output")
             finally:
                 machine.kill()  # a stalled KVM does not hear SIGTERM
-    except UsageError:
-        raise
     except GuestError as exc:
         return (
             f"this guest's kernel prints nothing within {_PROOF_SECONDS:.0f} s under KVM, "
             f"though /dev/kvm opens ({exc})"
         )
-    except InfraError as exc:
-        return f"QEMU does not run under KVM, though /dev/kvm opens ({_first_line(exc)})"
     said = (rundir.logs / "kvm-trial.log").read_text(errors="replace")
     if "KVM internal error" in said:
         return "KVM reports an internal error when it runs this guest's kernel"

@@ -9,6 +9,7 @@ import pytest
 from harness import doctor
 from harness.doctor import REQUIREMENTS, Requirement, check_fuse, check_kvm, check_space, check_tool
 from harness.errors import InfraError
+from harness.machine.proofs import Proof
 from harness.tools import PACKAGES
 
 
@@ -88,12 +89,22 @@ def test_every_tool_that_hurdle_runs_is_checked() -> None:
 
 
 def test_absent_devices_are_told_from_forbidden_ones(tmp_path: Path) -> None:
-    assert "does not exist" in check_kvm(tmp_path / "kvm").found
-    assert check_kvm(tmp_path / "kvm").ok is None  # TCG does as well
+    assert "does not exist" in check_kvm({}, tmp_path / "kvm").found
+    assert check_kvm({}, tmp_path / "kvm").ok is None  # TCG does as well
     missing = check_fuse(tmp_path / "fuse")
     assert missing.ok is False and "modprobe fuse" in missing.cure
     (tmp_path / "kvm").write_text("")
-    assert "only a run proves" in check_kvm(tmp_path / "kvm").found
+    assert "only a run proves" in check_kvm({}, tmp_path / "kvm").found
+
+
+def test_what_runs_found_of_kvm_is_told_with_the_way_to_look_again(tmp_path: Path) -> None:
+    (tmp_path / "kvm").write_text("")
+    good, bad = Proof("boot", None, "now"), Proof("boot", "it stalls", "now")
+    check = check_kvm({"a": good, "b": bad}, tmp_path / "kvm")
+    assert check.ok is None and "1 of 2" in check.found and "machine.accel=kvm" in check.cure
+    assert check_kvm({"a": good}, tmp_path / "kvm").ok is True
+    gone = check_kvm({"a": good}, tmp_path / "no-kvm")
+    assert gone.ok is None and "does not exist" in gone.found
 
 
 def test_space_is_measured_where_the_folder_will_be(tmp_path: Path) -> None:

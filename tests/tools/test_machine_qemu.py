@@ -20,6 +20,7 @@ from harness.errors import GuestError, InfraError
 from harness.machine.accel import TCG, choose_accel
 from harness.machine.conditions import Condition, ConditionError
 from harness.machine.faults import DiskFault, blkdebug, failed, heal, inject
+from harness.machine.proofs import Proofs
 from harness.machine.qemu import Ending, Machine
 from harness.machine.spec import DiskSpec
 from harness.rundir import RunDir
@@ -238,7 +239,10 @@ def test_qemu_dies_with_whoever_waits_for_it(tmp_path: Path, sign: signal.Signal
     assert not qemu.is_running() or qemu.status() == psutil.STATUS_ZOMBIE
 
 
-def test_kvm_is_believed_only_when_the_guest_speaks(rundir: RunDir, tmp_path: Path) -> None:
+def test_kvm_is_believed_only_when_the_guest_speaks(
+    rundir: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HURDLE_CACHE", str(tmp_path / "cache"))
     accel = choose_accel("auto", tiny_spec(kernel(tmp_path, b"some words")), rundir)
     again = choose_accel("auto", tiny_spec(tmp_path / "kernel"), rundir)
     assert accel == again and accel.reason
@@ -252,6 +256,8 @@ def test_kvm_is_believed_only_when_the_guest_speaks(rundir: RunDir, tmp_path: Pa
         with pytest.raises(InfraError, match="KVM can't run this guest"):
             choose_accel("kvm", tiny_spec(tmp_path / "kernel"), rundir)
     assert choose_accel("tcg", tiny_spec(tmp_path / "kernel"), rundir) is TCG
+    for proof in Proofs(tmp_path / "cache").all().values():
+        assert (proof.obstacle is None) == (accel.name == "kvm") or "nothing within" in str(proof)
 
 
 def logged_disk(folder: Path, name: str) -> DiskSpec:
