@@ -67,6 +67,10 @@ def run(
         str | None,
         typer.Option(metavar="NAME", help="One variant only; else all that both sides know."),
     ] = None,
+    disk: Annotated[
+        str | None,
+        typer.Option(metavar="second|root", help="Crash this disk instead of the scenario's."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the results; else out/SCENARIO-GUEST."),
@@ -93,14 +97,14 @@ def run(
     """
     from harness.experiment.run import run_experiment  # heavy imports only where they serve
 
-    spec = load(scenario_path(scenario), Scenario)
+    spec = load(scenario_path(scenario), Scenario, {"disk.which": disk} if disk else None)
     overrides = parse_overrides(settings or [])
     if accel is not None:
         overrides["machine.accel"] = accel
     if cold:
         overrides["boot.warm"] = "false"
     recipe = load_recipe(guest, overrides)
-    folder = out or Path("out") / f"{spec.name}-{recipe.name}"
+    folder = out or Path("out") / "-".join(filter(None, (spec.name, disk, recipe.name)))
     command = shlex.join(["hurdle", *sys.argv[1:]])
     code = run_experiment(
         spec,

@@ -42,6 +42,7 @@ def test_scenarios_are_listed_for_a_guest(
         (("run", "directory", "--guest", "no-such"), "linux-control"),
         (("run", "directory", "--guest", "linux-control", "--set", "x"), "KEY=VALUE"),
         (("run", "directory", "--guest", "linux-control", "--variant", "zfs"), "ext3"),
+        (("run", "chmod", "--guest", "linux-control", "--disk", "third"), "'second' or 'root'"),
         (("report", "/nonexistent"), "--out"),
         (("shell", "--guest", "linux-control", "--via", "smoke"), "--via ssh"),
         (("image", "rm", "no-such"), "hurdle image list"),
