@@ -39,8 +39,8 @@ class RunBegan(_Event):
 class PhaseBegan(_Event):
     kind: Literal["phase-begin"] = "phase-begin"
     variant: str
-    #: prepare, boot (or save, start), mount, setup, workload, wait, kill, attach, recover, verdict,
-    #: judge
+    #: prepare, boot (or save, start, clock), mount, setup, workload, wait, kill, attach, recover,
+    #: verdict, judge
     phase: str
     detail: str = ""
 

@@ -51,10 +51,18 @@ class SavedState:
         return self.folder / "root.raw"
 
 
-def can_be_saved(spec: MachineSpec) -> bool:
-    """Whether machines like this can share a state: not if the root is made for each anew."""
+def why_not_saved(spec: MachineSpec) -> str:
+    """Why machines like this can't share a state; empty where they can."""
     root = _root(spec)
-    return root is None or (root.snapshot and root.format == "raw")
+    if root is None:
+        return ""
+    if root.replica:
+        return "its root is a copy with other files in it, made for this run"
+    if not root.snapshot:
+        return "it writes to its root disk (machine.root_snapshot is false)"
+    if root.format != "raw":
+        return f"its root image is {root.format}, and a state is kept with a raw one"
+    return ""
 
 
 def state_key(spec: MachineSpec, accel: str, qemu_version: str, image: Image) -> str:

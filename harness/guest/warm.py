@@ -20,9 +20,9 @@ from harness.guest.saved import (
     SavedState,
     States,
     boot_spec,
-    can_be_saved,
     resume_spec,
     state_key,
+    why_not_saved,
 )
 from harness.images.image import Image
 from harness.images.recipe import Recipe
@@ -64,12 +64,16 @@ def started(start: Start, spec: MachineSpec, name: str, *, warm: bool) -> Iterat
 
     With `warm` a saved state is used, and made if the cache has none.
     """
+    obstacle = why_not_saved(spec) if warm else ""
+    if obstacle:
+        start.say(f"there is no warm start: {obstacle}; so it boots")
+    warm = warm and not obstacle
     with ExitStack() as stack:
-        guest = _take_up(start, spec, name, stack) if warm and can_be_saved(spec) else None
+        guest = _take_up(start, spec, name, stack) if warm else None
         if guest is None:
             with start.phase("boot", f"{start.recipe.title}, {start.accel.name}"):
                 guest = _boot(start, spec, name, stack)
-            if warm and can_be_saved(spec):
+            if warm:
                 # It boots, so the state was to blame, and not a disk that something else uses.
                 _states(start).discard(_key(start, spec))
         yield guest

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from harness.images.builders import build_image, find_image
+from harness.images.cache import Cache
+from harness.images.recipe import load_recipe
 from tests.guest.support import Run
 
 pytestmark = [pytest.mark.guest, pytest.mark.hurd]
@@ -60,6 +64,24 @@ def test_the_directory_experiment_on_the_hurd(hurd: str, hurdle_run: Callable[..
     assert vanilla.after["type"] == "bad type"
     assert FOUND.items() <= mainline.after.items()
     assert mainline.flushes > vanilla.flushes
+
+
+def test_a_hurd_given_by_path_starts_warm_where_its_settings_say_so(
+    hurd: str, hurdle_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = find_image(load_recipe(hurd), Cache.default())
+    if hurd != "hurd-i386-source":
+        pytest.skip("its files have other names; `hurdle image build hurd-i386-source` makes them")
+    monkeypatch.setenv("HURDLE_CACHE", str(tmp_path / "cache"))
+    files = load_recipe("hurd-local", {"files": str(source.folder)})
+    build_image(files, Cache.default(), lambda _: None)
+    settings = ("boot.warm=true", "variants.mainline.translator=/hurd/ext2fs.static")
+    words = [word for setting in settings for word in ("--set", setting)]
+    run = hurdle_run("directory", "hurd-local", "--variant", "mainline", "--accel", "tcg", *words)
+    code, output = run.finish()
+    assert code == 0, output
+    phases = [event["phase"] for event in run.events() if event["kind"] == "phase-end"]
+    assert "boot" not in phases and phases.index("save") < phases.index("start")
 
 
 def test_our_journal_keeps_the_directory(ours: str, hurdle_run: Callable[..., Run]) -> None:

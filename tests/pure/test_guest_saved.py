@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest.saved import States, boot_spec, can_be_saved, resume_spec, state_key
+from harness.guest.saved import States, boot_spec, resume_spec, state_key, why_not_saved
 from harness.guest.session import ShellSession
 from harness.images.image import BootFiles, Image
 from harness.machine.spec import DiskSpec, MachineSpec, Replica
@@ -70,11 +70,16 @@ def test_a_state_holds_for_nothing_else(spec: MachineSpec, image: Image) -> None
 
 
 def test_a_root_that_is_made_for_the_run_has_no_state(spec: MachineSpec) -> None:
-    assert can_be_saved(spec)
+    assert not why_not_saved(spec)
     root, *others = spec.disks
     own = replace(root, snapshot=False, replica=Replica(root.path, ((Path("f"), "/f"),)))
-    assert not can_be_saved(replace(spec, disks=(own, *others)))
-    assert can_be_saved(replace(spec, disks=tuple(others)))
+    for changed, why in (
+        (own, "made for this run"),
+        (replace(root, snapshot=False), "root_snapshot"),
+        (replace(root, format="qcow2"), "qcow2"),
+    ):
+        assert why in why_not_saved(replace(spec, disks=(changed, *others)))
+    assert not why_not_saved(replace(spec, disks=tuple(others)))
 
 
 def test_what_is_saved_has_a_root_of_its_own_and_never_sees_the_crashed_disk(
