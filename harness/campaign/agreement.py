@@ -1,7 +1,8 @@
 """Recoverers compared: what e2fsck made of a sample of states, and what others make of them.
 
-e2fsck, Linux and our own journal read the same log.  Where they leave different trees, one of them
-is wrong, or the log says what no standard does: either way somebody's data depends on who boots.
+e2fsck, Linux, our own journal and the file system under test read the same log.  Where they leave
+different trees, one of them is wrong, or the log says what no standard does: either way somebody's
+data depends on who boots.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harness.crash.plan import parse
 from harness.disk.copy import sparse_copy
 from harness.disk.preen import Preener
 from harness.disk.tree import TreeReader
+from harness.oracles.context import damage, summary
 from harness.oracles.observed import Observed, observe
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 
@@ -57,13 +59,17 @@ def differ(
             wrong = recoverer.recover(images)
             for (state, digest), image, why in zip(states, images, wrong, strict=True):
                 tree = None if why else tree_of(image, known)
-                if tree is not None and tree.digest() == digest:
+                left = () if why else damage(preener.run(image).findings)
+                if tree is not None and tree.digest() == digest and not left:
                     continue
-                work.go(parse(state))
-                preener.run(work.image)
-                theirs = tree_of(work.image, known)
-                work.look()
-                text = why or "; ".join(differences(theirs, tree)) if tree else why
+                text = why
+                if left:
+                    text = f"e2fsck mends behind it {summary(left)}"
+                elif tree is not None:
+                    work.go(parse(state))
+                    preener.run(work.image)
+                    text = "; ".join(differences(tree_of(work.image, known), tree))
+                    work.look()
                 text = f"{state}: {recoverer.name} and e2fsck differ: {text}"
                 found.append(Finding("recoverers-differ", FindingClass.DAMAGE, text))
     finally:

@@ -30,13 +30,17 @@ KILLED = "killed.raw"  #: the disk as the kill left it, beside a case's base
 
 @dataclass(frozen=True)
 class Judging:
-    """How cases are judged; `workers` are the executor and how many it has."""
+    """How cases are judged; `workers` are the executor and how many it has.
+
+    `guest` mounts states in the guest that made them; it is there if the campaign asks for it.
+    """
 
     campaign: Campaign
     rundir: RunDir
     store: Store
     live: Live
     workers: tuple[Executor, int]
+    guest: Recoverer | None = None
 
     def judge(self, case: Case) -> None:
         """Judge what is not judged yet of a case, and save an example of each failure.
@@ -126,6 +130,8 @@ class Judging:
                 (Engine(journal, self.rundir.scratch), states.engine),
                 (Linux("ext4", self.rundir), states.linux),
             ]
+            if self.guest is not None:
+                recoverers.append((self.guest, states.guest))
             for recoverer, count in recoverers:
                 chosen = sample(clean, count, states.seed)
                 if chosen:

@@ -1,6 +1,7 @@
 """Recoverers beside e2fsck: our own journal on the host, and Linux in the control guest.
 
-Each takes images that a crash left and recovers them in place, as a mount would.
+Each takes images that a crash left and recovers them in place, as a mount would.  One more is the
+file system under test, in its own guest (`harness.experiment.mounts`).
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ _CONTROL = "linux-control"
 
 
 class Recoverer(Protocol):
-    """One of them; `name` is for verdicts."""
+    """One of them."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For verdicts."""
 
     def recover(self, images: Sequence[Path]) -> list[str]:
         """Recover each image; for each what kept it from that, or nothing.

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -35,6 +35,7 @@ from harness.doctor import require
 from harness.errors import Exit, HurdleError, UsageError
 from harness.events import Bus
 from harness.experiment.context import Context, Request
+from harness.experiment.mounts import GuestMounts
 from harness.experiment.trial import Trial
 from harness.experiment.versions import versions
 from harness.images.builders import find_image
@@ -194,6 +195,11 @@ class _Runner:
 
     def run(self, variant: str) -> None:
         """All runs of a variant, to the last verdict; what is there is not redone."""
+        if self._campaign.states.guest:
+            mounts = GuestMounts(
+                self._recipe, self._image, variant, self._judging.rundir, self._accelerator()
+            )
+            self._judging = replace(self._judging, guest=mounts)
         if self._campaign.lists is not None:
             cases = self._lists(variant)
             for case in cases:

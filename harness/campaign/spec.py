@@ -180,6 +180,7 @@ class States(Spec):
     recovery: int = Field(default=10, ge=0)  #: states whose recovery is crashed, at every write
     engine: int = Field(default=0, ge=0)  #: states that our own journal recovers, too, on the host
     linux: int = Field(default=0, ge=0, le=100)  #: states that the control guest recovers, too
+    guest: int = Field(default=0, ge=0, le=100)  #: states that the variant mounts in the guest, too
 
     @property
     def limits(self) -> Limits:
@@ -290,7 +291,7 @@ class Campaign(Spec):
         """Those that judge a run as a whole."""
         wanted = {
             Oracle.ERROR: any(trial.fault for trial in self.trials),
-            Oracle.AGREEMENT: self.states.engine or self.states.linux,
+            Oracle.AGREEMENT: self.states.engine or self.states.linux or self.states.guest,
         }
         return tuple(oracle for oracle in RUN_ORACLES if wanted.get(oracle, True))
 

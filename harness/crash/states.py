@@ -200,3 +200,11 @@ def prefixes(log: WriteLog) -> tuple[CrashState, ...]:
         name = f"prefix-{writes:04d}" + (f"-discard-{discards}" if discards else "")
         states.append(CrashState(CrashModel.PREFIX, name, entry.index + 1, writes))
     return tuple(states)
+
+
+def spread(states: tuple[CrashState, ...], count: int) -> tuple[CrashState, ...]:
+    """`count` of the states, evenly spread: the last always, and the first if there are two."""
+    if count >= len(states):
+        return states
+    last = len(states) - 1
+    return tuple(states[last - n * last // max(1, count - 1)] for n in reversed(range(count)))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.crash.states import CrashState, StateBuilder
+from harness.crash.states import CrashState, StateBuilder, spread
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.attach import attached
+from harness.disk.copy import sparse_copy
 from harness.disk.jbd2 import JournalMap, commits_in, journal_map
 from harness.events import (
     CommandRan,
@@ -25,12 +26,21 @@ from harness.events import (
 )
 from harness.experiment.context import Context
 from harness.experiment.crash import Evidence
+from harness.experiment.mounts import GuestMounts
 from harness.experiment.reboot import STATE as SECOND_BOOT
 from harness.experiment.reboot import reboot
 from harness.oracles.context import Context as StateContext
 from harness.oracles.durability import durable_from
 from harness.oracles.judge import StateReport, judge_state, judge_states
-from harness.verdicts import SCENARIO_ORACLES, CrashModel, Judgement, Oracle, Verdict
+from harness.verdicts import (
+    SCENARIO_ORACLES,
+    CrashModel,
+    Finding,
+    FindingClass,
+    Judgement,
+    Oracle,
+    Verdict,
+)
 from harness.workloads.scenario import Scenario
 
 
@@ -65,6 +75,11 @@ def judge(context: Context, evidence: Evidence) -> None:
                 variant, "judge", f"prefixes of the write log: {scenario.judge.prefixes}"
             ):
                 _judge_prefixes(context, evidence, log, builder)
+        if scenario.judge.mounts:
+            with context.phase(
+                variant, "mounts", f"{scenario.judge.mounts} prefixes, by {variant} in the guest"
+            ):
+                _judge_mounted(context, evidence, log, builder)
 
 
 def _read(context: Context, evidence: Evidence) -> _Log:
@@ -188,6 +203,34 @@ def _judge_prefixes(
         if failed - shown:
             shown |= failed
             _emit_details(context, evidence, CrashModel.PREFIX, report)
+
+
+def _judge_mounted(
+    context: Context, evidence: Evidence, found: _Log, builder: StateBuilder
+) -> None:
+    """Some prefixes as the variant's own mount, and a clean unmount, leave them."""
+    request, rundir = context.request, context.rundir
+    scenario = request.scenario
+    mounts = GuestMounts(request.recipe, request.image, evidence.variant, rundir, context.accel)
+    disk = rundir.scratch / "mounted.raw"
+    for state in spread(
+        _chosen(builder.prefixes(), scenario, evidence.workload_from), scenario.judge.mounts
+    ):
+        builder.materialise(state)
+        sparse_copy(builder.image, disk)
+        about = _state_context(scenario, evidence, found, CrashModel.PREFIX, state.upto)
+        name = f"{state.id}-mounted"
+        [why] = mounts.recover([disk])
+        if why:
+            finding = Finding("not-mounted", FindingClass.DAMAGE, why)
+            judgement = Judgement(Oracle.BOOT, Verdict.FAIL, why, (finding,))
+            _emit_verdict(
+                context, evidence, CrashModel.PREFIX, name, state.upto, judgement, evidence.log
+            )
+            continue
+        report = judge_state(disk, about, rundir.scratch, name=name, journal=found.journal)
+        _emit(context, evidence, CrashModel.PREFIX, report, evidence.log)
+    disk.unlink()
 
 
 def _chosen(

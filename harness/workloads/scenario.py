@@ -286,6 +286,8 @@ class Judge(Spec):
     #: which prefixes of the write log are judged beside the kill: all from the first mount on,
     #: those from the settled set-up on, or none
     prefixes: Literal["all", "workload", "none"] = "all"
+    #: so many of these prefixes, evenly spread, are judged again behind a mount in the guest
+    mounts: int = Field(default=0, ge=0, le=100)
     #: the watched objects change together (one transaction) or may be found one by one
     together: bool = True
 
@@ -326,6 +328,8 @@ class Scenario(Spec):
                 if model not in self.models:
                     made = " and ".join(self.models)
                     raise ValueError(f"expect.{variant}.{model}: this scenario makes {made} only")
+        if self.judge.mounts and (self.disk.which == "root" or self.judge.prefixes == "none"):
+            raise ValueError("judge.mounts mounts prefixes of a second disk; there are none")
         known = {user.name for user in self.users}
         for step in (*self.setup, *self.steps):
             user = step.action.as_ if step.is_operation else None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.crash.states import CrashState, StateBuilder, prefixes
+from harness.crash.states import CrashState, StateBuilder, prefixes, spread
 from harness.crash.writelog import WriteLog
 from harness.disk.copy import sparse_copy
 from harness.errors import InfraError, UsageError
@@ -155,3 +155,16 @@ def test_a_copy_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"new")
     sparse_copy(tmp_path / "source", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == b"new"
+
+
+@given(st.integers(1, 60), st.integers(1, 20))
+def test_states_are_spread_from_end_to_end(have: int, wanted: int) -> None:
+    states = tuple(CrashState(CrashModel.PREFIX, f"s{n}", n, n) for n in range(have))
+    chosen = spread(states, wanted)
+    assert len(chosen) == len(set(chosen)) == min(have, wanted)
+    assert list(chosen) == sorted(chosen, key=lambda each: each.upto)
+    assert chosen[-1] == states[-1]
+    if len(chosen) > 1:
+        assert chosen[0] == states[0]
+        gaps = [b.upto - a.upto for a, b in zip(chosen, chosen[1:], strict=False)]
+        assert max(gaps) - min(gaps) <= 1

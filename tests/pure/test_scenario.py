@@ -83,6 +83,8 @@ def test_a_cut_is_a_way_to_end(tmp_path: Path) -> None:
         ("- mkdir:", "- mkdri:", "mkdri"),
         ("- after: 6s", "- {after: 6s, sync: }", "one key"),
         ("expect: {ext3: {}}", "expect: {ext3: {kill: {object: MAYBE}}}", "PASS"),
+        ("objects:", "judge: {prefixes: none, mounts: 3}\nobjects:", "there are none"),
+        ("steps:", "disk: {which: root}\njudge: {mounts: 3}\nsteps:", "there are none"),
         ("expect: {ext3: {}}", "expect: {}", "at least 1"),
         ("expect: {ext3: {}}", "expect: {ext3: {cut: {object: FAIL}}}", "makes kill and prefix"),
     ],

@@ -10,11 +10,12 @@ import pytest
 from harness.campaign.agreement import differ, judge_agreement, sample, tree_of
 from harness.campaign.case import Case
 from harness.campaign.recoverers import Engine, cut_out, join, mounts
-from harness.crash.blocks import LoggedDisk, WorkingDisk
+from harness.crash.blocks import BLOCK, LoggedDisk, WorkingDisk
 from harness.crash.plan import parse
 from harness.disk.copy import sparse_copy
 from harness.disk.preen import Preener
 from harness.errors import InfraError
+from harness.process import run
 from harness.verdicts import Oracle, Verdict
 from tests.tools.cases import before_and_after, case, journaled
 from tests.tools.images import folder_in_memory
@@ -110,6 +111,32 @@ def test_a_recoverer_that_does_something_else_is_named_with_the_state(
     assert words in said.reason and "prefix-000" in said.reason
     if defect is forget_the_log:
         assert len(found) < len(states)  # where nothing was committed, nothing is forgotten
+
+
+class Leaking:
+    """Recovers with e2fsck, and marks a block that nothing uses as in use: no tree shows it."""
+
+    name = "a leaking one"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def recover(self, images: Sequence[Path]) -> list[str]:
+        with Preener(self._folder) as preener:
+            for image in images:
+                preener.run(image)
+                last = image.stat().st_size // BLOCK - 1
+                run(["debugfs", "-w", "-R", f"setb {last}", str(image)])
+        return [""] * len(images)
+
+
+def test_what_a_recoverer_leaves_to_mend_is_named_though_the_tree_is_right(
+    good: Case, folder: Path
+) -> None:
+    states = as_e2fsck(good, folder)
+    found = differ(good, states, Leaking(folder), folder)
+    assert len(found) == len(states)
+    assert "e2fsck mends behind it" in found[0].text and "bitmap" in found[0].text.lower()
 
 
 def test_without_a_compiler_the_cure_is_named(
