@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-guest test lint pure tools guest setup packages image clean soak scenarios \
+.PHONY: help demo demo-guest test lint pure tools guest setup packages image clean soak scenarios timings \
         engine-test engine-sanitize engine-fuzz engine-bench engine-record engine-coverage engine-nightly \
         engine-linux mutants
 
@@ -43,6 +43,7 @@ help:
 	@echo "make test    lint and all tests, each ring within its budget"
 	@echo "make lint    ruff and mypy only;  make pure|tools|guest: one ring only"
 	@echo "make soak    the directory experiment RUNS=20 times;  make scenarios: all, on GUEST"
+	@echo "make timings RUNS=5 GUEST=hurd-i386-source   a kill cycle's phases, cold and warm"
 	@echo "make engine-test|engine-nightly|engine-linux|mutants|engine-bench   the journal"
 	@echo "make setup   Debian packages (as root), $(VENV), and the control guest's image"
 	@echo "make clean   remove $(VENV), out/ and tool caches; the image cache stays"
@@ -136,6 +137,17 @@ soak: setup
 		grep -q '"dangling-entry"' out/soak/results.jsonl \
 			|| { echo "soak: run $$run: ext2 had no dangling entry"; exit 1; }; \
 		echo "soak: run $$run of $(RUNS): every verdict as expected, ext2 had a dangling entry"; \
+	done
+
+# What a kill cycle of GUEST takes, to be read on an idle machine: after a boot, and RUNS times from a
+# saved state.
+timings: setup
+	@mkdir -p out; for run in cold $$(seq $(RUNS)); do \
+		how=; [ $$run = cold ] && how=--cold; \
+		CI=1 $(BIN)/hurdle run directory --guest $(GUEST) $$how --timings --out out/timings --force \
+			> out/timings.txt || { code=$$?; cat out/timings.txt; exit $$code; }; \
+		echo "timings: run $$run of $(RUNS), load $$(cut -d ' ' -f 1 /proc/loadavg)"; \
+		grep -E '^(phase|boot|save|start|clock|all) ' out/timings.txt; \
 	done
 
 # Every scenario that comes with hurdle, on GUEST.

@@ -76,7 +76,8 @@ def run(
         typer.Option(metavar="DIR", help="Folder of the results; else out/SCENARIO-GUEST."),
     ] = None,
     accel: Annotated[
-        str | None, typer.Option(metavar="auto|kvm|tcg", help="Instead of the recipe's.")
+        str | None,
+        typer.Option(metavar="auto|kvm|tcg", help="Instead of the recipe's; kvm tries it anew."),
     ] = None,
     settings: SetOption = None,
     force: Annotated[
