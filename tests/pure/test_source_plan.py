@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from harness.errors import InfraError, UsageError
 from harness.images.recipe import SourceRecipe, load_recipe
+from harness.images.source import host
 from harness.images.source.apt import AptArchive, apt_conf, parse_uris, sources_list
 from harness.images.source.fetch import version_of
 from harness.images.source.guest import made_from, plan, second_hurd
@@ -74,6 +77,44 @@ def test_every_stage_comes_after_what_it_needs(name: str) -> None:
         assert set(stage.needs) <= seen, stage.name
         seen.add(stage.name)
     assert {"gcc", "glibc", "hurd", "ext2fs-vanilla", "gnumach", "bash"} <= seen
+
+
+#: of packages that every Debian has (Essential: yes), and words of the shell
+_ALWAYS = {
+    *("cat", "chmod", "cp", "env", "find", "grep", "install", "ln", "mkdir", "mv", "printf", "rm"),
+    *("sed", "sh", "sort", "tar", "touch", "xargs", "zcat"),
+    *(":", "[", "case", "cd", "command", "compile", "do", "done", "echo", "esac", "exec"),
+    *("exit", "for", "pwd", "set", "shift", "test", "word"),
+}
+
+
+def _called(command: str) -> set[str]:
+    """First words of the simple commands in a step, less what is addressed by path."""
+    lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars=";&|()<>")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    found, first = set(), True
+    for word in lexer:
+        if set(word) <= set(";&|()") or word in ("do", "then", "else", "{"):
+            first = True
+        elif first and not re.match(r"[A-Za-z_]+=", word):
+            found.add(word)
+            first = False
+    return {word for word in found if re.fullmatch(r"[a-z][a-z0-9+-]*|:|\[", word)}
+
+
+@pytest.mark.parametrize("kernel", ["deb:gnumach-image-1.8-486-up", "dir:/some/gnumach"])
+def test_the_host_is_asked_for_every_program_that_a_step_calls(kernel: str) -> None:
+    steps = {
+        f"{stage.name}, {step.name}": _called(step.command)
+        for stage in plan(recipe("hurd-i386-source-dev", gnumach__source=kernel))
+        for step in stage.steps
+    }
+    assert "make" in steps["glibc, make"] and "tar" in steps["gxx, unpack"]
+    assert "g++" in steps["gxx, compiler"]
+    for name, called in steps.items():
+        programs = {"autoconf" if word == "autoreconf" else word for word in called}  # one package
+        unknown = programs - _ALWAYS - set(host.PROGRAMS)
+        assert not {word for word in unknown if not word.startswith("i686-gnu-")}, name
 
 
 def test_the_guest_with_a_compiler_has_all_stages_of_the_other_as_they_are() -> None:

@@ -97,7 +97,7 @@ def kernel(source: Source) -> Stage:
             Step(
                 "install",
                 "install -D gnumach {out}/boot/gnumach && i686-gnu-strip {out}/boot/gnumach"
-                f" && cp {{src}}/{NOTES} {{out}}/notes 2>/dev/null || :",
+                f" && {{ test ! -e {{src}}/{NOTES} || cp {{src}}/{NOTES} {{out}}/notes; }}",
             ),
         ),
     )

@@ -83,6 +83,7 @@ def native(recipe: NativeRecipe, gcc: Source, mig: Source) -> tuple[Stage, ...]:
             "--with-gmp={tools}/libs --with-mpfr={tools}/libs",
             "gmp",
             "mpfr",
+            guess="build-aux/config.guess",
         ),
         _gcc(gcc),
         _binutils(recipe.binutils.where),
@@ -130,8 +131,10 @@ def _gxx(source: Source) -> Stage:
     )
 
 
-def _library(name: str, source: Source, options: str, *needs: str) -> Stage:
-    """A library of gcc's, static, below `tools/libs`."""
+def _library(
+    name: str, source: Source, options: str, *needs: str, guess: str = "config.guess"
+) -> Stage:
+    """A library of gcc's, static, below `tools/libs`; `guess` is where it has its config.guess."""
     return Stage(
         name,
         source=source,
@@ -140,7 +143,8 @@ def _library(name: str, source: Source, options: str, *needs: str) -> Stage:
             _NO_MANUAL,
             Step(
                 "configure",
-                f"{{src}}/configure {_HOST} --prefix=/hurdle --disable-shared {options}"
+                f"{{src}}/configure --build=$({{src}}/{guess}) --host=i686-gnu --prefix=/hurdle"
+                f" --disable-shared {options}"
                 " CFLAGS='-O1 -g0' MAKEINFO=true",
                 once=True,
             ),
