@@ -212,7 +212,7 @@ class _Runner:
         for seed in self._campaign.seeds:
             for trial in self._campaign.fates:
                 name = f"{variant}-{seed}" + (f"-{trial.name}" if trial else "")
-                setup = self._campaign.prelude(seed, trial)
+                setup = self._campaign.prelude
                 steps = self._campaign.workload(seed, trial)
                 case = self._case(Run(name, variant, seed, setup, steps), trial)
                 self._judging.judge(case)

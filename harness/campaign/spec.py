@@ -269,8 +269,11 @@ class Campaign(Spec):
         if len({trial.name for trial in self.trials}) != len(self.trials):
             raise ValueError("trials: two of them are the same")
         for trial in self.trials:
-            if trial.boot == 2 and self.stress is None and not self.setup:
-                raise ValueError("trials: `boot: 2` needs a `setup`, which runs before the crash")
+            if trial.boot == 2 and not self.setup:
+                raise ValueError(
+                    "trials: `boot: 2` needs a `setup`, which runs before the crash; "
+                    "`rounds` of `stress` crash random operations again"
+                )
             if trial.fault and trial.fault.op >= len(self.workload(self.seeds[0], trial)):
                 raise ValueError(f"trials: the workload has no operation {trial.fault.op}")
         return self
@@ -305,27 +308,18 @@ class Campaign(Spec):
         """What befalls the runs of a seed, one after the other."""
         return self.trials or (None,)
 
-    def _operations(self, seed: int, trial: Trial | None) -> tuple[tuple[Step, ...], int]:
-        """All operations of a run, and how many of them are its setup."""
-        if self.script is not None:
-            return (*self.script.setup, *self.script.steps), len(self.script.setup)
-        if self.stress is None:
-            return (*self.setup, *self.steps), len(self.setup)
-        steps = stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
-        # Half of a random workload runs before the first of two crashes.
-        early = len(steps) // 2 if trial is not None and trial.boot == 2 else 0
-        return (*self.setup, *steps), len(self.setup) + early
-
-    def prelude(self, seed: int, trial: Trial | None = None) -> tuple[Step, ...]:
+    @property
+    def prelude(self) -> tuple[Step, ...]:
         """The operations before the recorded ones."""
-        steps, setup = self._operations(seed, trial)
-        return steps[:setup]
+        return self.script.setup if self.script else self.setup
 
     def workload(self, seed: int, trial: Trial | None = None) -> tuple[Step, ...]:
         """The operations of a run.  One whose disk fails ends with a sync, which has to say so."""
-        steps, setup = self._operations(seed, trial)
+        steps = self.script.steps if self.script else self.steps
+        if self.stress is not None:
+            steps = stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
         last = (_SYNC,) if trial is not None and trial.fault is not None else ()
-        return (*steps[setup:], *last)
+        return (*steps, *last)
 
     def round(self, seed: int, number: int, start: tuple[Thing, ...]) -> tuple[Step, ...]:
         """The operations of a seed's later round, which goes on from `start`."""

@@ -99,7 +99,7 @@ def test_a_script_is_judged_by_the_oracles_that_know_something_of_it() -> None:
     made = campaign(script={"prepare": "true", "commands": ["tar xf x", "rm -r x"]})
     assert made.state_oracles == (Oracle.STRUCTURE, Oracle.BOOT, Oracle.DURABILITY)
     assert [step.name for step in made.workload(0)] == ["shell", "shell", "sync"] * 2
-    assert [step.name for step in made.prelude(0)] == ["shell"]
+    assert [step.name for step in made.prelude] == ["shell"]
     wrongs: list[dict[str, Any]] = [{"commands": []}, {"commands": [" "]}]
     for wrong in (*wrongs, {"commands": ["a"], "within": 3}):
         with pytest.raises(ValidationError):

@@ -67,11 +67,13 @@ def test_a_run_on_a_failing_disk_ends_with_a_sync_that_has_to_tell() -> None:
     assert made.run_oracles == (Oracle.BARRIER, Oracle.LIVENESS, Oracle.ERROR)
 
 
-def test_half_of_a_random_workload_comes_before_the_first_of_two_crashes() -> None:
-    made = campaign({"boot": 2}, stress={"ops": 10, "seeds": [3]})
+def test_the_setup_alone_comes_before_the_first_of_two_crashes() -> None:
+    made = campaign({"boot": 2}, setup=[{"mkdir": "before"}], steps=STEPS)
     (trial,) = made.fates
-    both = (*made.prelude(3, trial), *made.workload(3, trial))
-    assert len(made.prelude(3, trial)) == 5 and both == made.workload(3)
+    assert [step.name for step in made.prelude] == ["mkdir"]
+    assert made.workload(0, trial) == made.steps
+    with pytest.raises(ValidationError, match="`rounds` of `stress`"):
+        campaign({"boot": 2}, stress={"ops": 10, "seeds": [3]})
 
 
 def test_a_disk_that_can_fail_has_an_empty_layer_over_its_log_and_tells_the_guest() -> None:
