@@ -145,7 +145,7 @@ def report_again(folder: Path) -> None:
     from harness.campaign.run import RESULTS
     from harness.campaign.store import Store
     from harness.campaign.summary import summarise
-    from harness.report.campaign import write_campaign
+    from harness.report.campaign_files import write_campaign
 
     with Store(folder / RESULTS) as store:
         write_campaign(summarise(store, folder), folder)

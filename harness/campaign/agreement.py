@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,23 @@ from harness.oracles.observed import Observed, observe
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A state of which a recoverer leaves another tree than e2fsck; `refused` is what it said where
+    it did not recover it.
+    """
+
+    state: str
+    recoverer: str
+    words: str
+    refused: str = ""
+
+    @property
+    def finding(self) -> Finding:
+        text = f"{self.state}: {self.recoverer} and e2fsck differ: {self.words}"
+        return Finding("recoverers-differ", FindingClass.DAMAGE, text)
+
+
 def sample(states: Sequence[tuple[str, str]], count: int, seed: int) -> list[tuple[str, str]]:
     """Some of the states, with their trees; chosen by seed, in order."""
     if len(states) <= count:
@@ -35,14 +53,19 @@ def sample(states: Sequence[tuple[str, str]], count: int, seed: int) -> list[tup
 
 
 def differ(
-    case: Case, states: Sequence[tuple[str, str]], recoverer: Recoverer, scratch: Path
-) -> tuple[Finding, ...]:
+    case: Case,
+    states: Sequence[tuple[str, str]],
+    recoverer: Recoverer,
+    scratch: Path,
+    keep: Path | None = None,
+) -> tuple[Difference, ...]:
     """What the recoverer leaves otherwise than e2fsck did.
 
-    `states` are names and the digests of the trees that e2fsck left.  Raises `InfraError` or
-    `UsageError` when the recoverer can't be tried.
+    `states` are names and the digests of the trees that e2fsck left; `keep` takes what the
+    recoverer made of the first one that differs.  Raises `InfraError` or `UsageError` when the
+    recoverer can't be tried.
     """
-    found = []
+    found: list[Difference] = []
     known = tree_oracles(case).known
     disk = LoggedDisk(case.base, case.log)
     try:
@@ -58,20 +81,21 @@ def differ(
                 sparse_copy(work.image, images[-1])
             wrong = recoverer.recover(images)
             for (state, digest), image, why in zip(states, images, wrong, strict=True):
+                if keep is not None and not found:
+                    sparse_copy(image, keep)  # as it was left: e2fsck mends it below
                 tree = None if why else tree_of(image, known)
                 left = () if why else damage(preener.run(image).findings)
                 if tree is not None and tree.digest() == digest and not left:
                     continue
-                text = why
+                words = why
                 if left:
-                    text = f"e2fsck mends behind it {summary(left)}"
+                    words = f"e2fsck mends behind it {summary(left)}"
                 elif tree is not None:
                     work.go(parse(state))
                     preener.run(work.image)
-                    text = "; ".join(differences(tree_of(work.image, known), tree))
+                    words = "; ".join(differences(tree_of(work.image, known), tree))
                     work.look()
-                text = f"{state}: {recoverer.name} and e2fsck differ: {text}"
-                found.append(Finding("recoverers-differ", FindingClass.DAMAGE, text))
+                found.append(Difference(state, recoverer.name, words, why))
     finally:
         disk.close()
     return tuple(found)
@@ -96,9 +120,9 @@ def differences(theirs: Observed, ours: Observed) -> Iterator[str]:
             yield f"/{path} has other bytes"
 
 
-def judge_agreement(asked: Sequence[tuple[str, int, tuple[Finding, ...]]]) -> Judgement:
+def judge_agreement(asked: Sequence[tuple[str, int, tuple[Difference, ...]]]) -> Judgement:
     """One verdict for a run; `asked` has each recoverer, its states, and what it left otherwise."""
-    found = tuple(finding for *_, findings in asked for finding in findings)
+    found = tuple(each.finding for *_, differing in asked for each in differing)
     if found:
         reason = f"{found[0].text} ({len(found)} such)"
         return Judgement(Oracle.AGREEMENT, Verdict.FAIL, reason, found)

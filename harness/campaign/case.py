@@ -8,19 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.campaign.rows import LogOutline
 from harness.campaign.spec import Campaign
-from harness.campaign.store import LogOutline
 from harness.campaign.work import Work, work_of
 from harness.crash.plan import Plan
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.jbd2 import JournalMap, commits_in, journal_map
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.oracles.acknowledged import Strictness
 from harness.report.atomic import write_atomically
 from harness.workloads.journal import Ending, Outcome
 
 _FILE = "case.json"
+_FORMAT = 1  #: of case.json; what was written before formats had numbers is 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Case:
     def save(self) -> None:
         """Write case.json beside the image: the case is complete when it is there."""
         data: dict[str, Any] = {
+            "format": _FORMAT,
             "name": self.name,
             "variant": self.variant,
             "seed": self.seed,
@@ -108,6 +110,25 @@ def _outcome(data: dict[str, Any] | None) -> Outcome | None:
     return Outcome(**{**data, "ending": Ending(data["ending"])}) if data else None
 
 
+def known(path: Path, version: int, newest: int) -> None:
+    """Raise `UsageError` when a file is of a format that only a later hurdle knows."""
+    if version > newest:
+        raise UsageError(
+            f"{path} is of format {version}, and this hurdle knows those up to {newest}",
+            hint="judge it with the hurdle that wrote it, or a later one",
+        )
+
+
+def _today(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """What case.json says, in today's format."""
+    version = data.get("format", 0)
+    known(path, version, _FORMAT)
+    if version < 1 and "work" not in data:  # steps were the only kind of work, on the control
+        steps = {name: data[name] for name in ("setup", "steps", "journal")}
+        return {**data, "work": {"kind": "steps", "hurd": False, **steps}}
+    return data
+
+
 def is_case(folder: Path) -> bool:
     """Whether a folder holds a case that was saved."""
     return (folder / _FILE).is_file()
@@ -117,7 +138,7 @@ def load_case(folder: Path) -> Case:
     """The case of a folder.  Raises `InfraError` when it is damaged."""
     path = folder / _FILE
     try:
-        data = json.loads(path.read_text())
+        data = _today(path, json.loads(path.read_text()))
         return Case(
             name=data["name"],
             variant=data["variant"],

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.campaign.agreement import Difference
 from harness.campaign.case import Case
 from harness.campaign.group import Group, groups
 from harness.campaign.lab import Lab, Source
 from harness.campaign.minimise import minimise
 from harness.campaign.reproducer import Reproduction, save
+from harness.campaign.rows import cause_of
 from harness.campaign.spec import Campaign
-from harness.campaign.store import Store, cause_of
+from harness.campaign.store import Store
 from harness.crash.plan import Cut, parse
-from harness.verdicts import Expectation, Judgement, Verdict
+from harness.verdicts import CrashModel, Expectation, Judgement, Oracle, Verdict
 
 FOLDER = "failures"
 _UNEXPECTED = 20  # causes of a run that get a folder, most frequent first
@@ -22,7 +24,7 @@ _UNEXPECTED = 20  # causes of a run that get a folder, most frequent first
 
 def variant_groups(store: Store, variant: str, cases: Sequence[str]) -> tuple[Group, ...]:
     """The causes of the failures of a variant's runs."""
-    found = [failure for name in cases for failure in store.failures(name)]
+    found = [failure for name in cases for failure in store.examples(name)]
     return groups(variant, found, {name: store.outline(name).steps for name in cases})
 
 
@@ -109,6 +111,35 @@ def save_example(
             campaign=campaign.name,
         )
         save(folder, case, source, smallest, lab.image(smallest), reproduction, said)
+
+
+def save_difference(
+    campaign: Campaign, case: Case, found: Difference, left: Path, out: Path, scratch: Path
+) -> Path:
+    """Save a state of which a recoverer left another tree than e2fsck, and that tree's image."""
+    plain = re.sub(r"[^a-z0-9-]+", "-", found.recoverer.lower())
+    folder = out / FOLDER / f"{case.name}-{Oracle.AGREEMENT}-{found.finding.code}-{plain}"
+    cut = parse(found.state)
+    expected = campaign.expectation(case.variant, CrashModel.PREFIX, Oracle.AGREEMENT)
+    reproduction = Reproduction(
+        state=found.state,
+        parent=None,
+        model=cut.model.value,
+        oracle=Oracle.AGREEMENT.value,
+        cause=found.finding.code,
+        expected=expected.value,
+        found=Verdict.FAIL.value,
+        reason=found.finding.text,
+        seed=case.seed,
+        campaign=campaign.name,
+        recoverer=found.recoverer,
+        refused=found.refused,
+    )
+    said = Judgement(Oracle.AGREEMENT, Verdict.FAIL, found.finding.text, (found.finding,))
+    source = Source(case.folder)
+    with Lab(source, scratch) as lab:
+        save(folder, case, source, cut, lab.image(cut), reproduction, said, left)
+    return folder
 
 
 def locate(case: Case, name: str, sources: Mapping[str, Source]) -> tuple[Source, Cut]:

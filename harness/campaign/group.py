@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.campaign.store import Failure
+from harness.campaign.rows import Failure
 from harness.verdicts import CrashModel, Oracle
 
 #: simplest first: the order in which a state is taken for an example
@@ -54,7 +54,7 @@ def groups(
             cause,
             operation,
             tuple(model for model in _SIMPLE if any(f.model is model for f in members)),
-            len(members),
+            sum(member.count for member in members),
             min(members, key=_simplicity),
         )
         for (oracle, cause, operation), members in found.items()

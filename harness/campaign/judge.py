@@ -19,6 +19,7 @@ from harness.crash.writelog import WriteLog
 from harness.disk.jbd2 import JournalMap, journal_superblock, parse_superblock
 from harness.oracles.barrier import judge_barrier
 from harness.oracles.outcome import judge_error, judge_liveness
+from harness.verdicts import Judgement
 
 _BATCH = 32  # contents; about a third of a second, so that little is lost by a kill
 _AHEAD = 3  # batches per worker that wait or run
@@ -134,7 +135,7 @@ def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
             store.add_seconds(each.phases)
 
 
-def judge_run(case: Case, store: Store) -> None:
+def run_verdicts(case: Case) -> tuple[Judgement, ...]:
     """What a run says as a whole: barrier, liveness, and whether errors were told."""
     journal = case.journal_map
     writes, in_use = list[int](), list[tuple[int, bool]]()
@@ -142,14 +143,16 @@ def judge_run(case: Case, store: Store) -> None:
         writes = list(_transaction_writes(case.log, journal))
         in_use = list(_in_use(case, journal))
     flushes = [entry.index for entry in case.log.flushes]
-    judgement = judge_barrier(
-        case.commits, writes, flushes, driver_flushes=case.driver_flushes, in_use=in_use
-    )
-    store.add_log_verdict(case.name, judgement)
+    found = [
+        judge_barrier(
+            case.commits, writes, flushes, driver_flushes=case.driver_flushes, in_use=in_use
+        )
+    ]
     if case.outcome is not None:
-        store.add_log_verdict(case.name, judge_liveness(case.outcome, case.work.words))
+        found.append(judge_liveness(case.outcome, case.work.words))
         if case.outcome.fault:
-            store.add_log_verdict(case.name, judge_error(case.outcome, case.work.names))
+            found.append(judge_error(case.outcome, case.work.names))
+    return tuple(found)
 
 
 def _transaction_writes(log: WriteLog, journal: JournalMap) -> Iterator[int]:

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from harness.campaign.agreement import differ, judge_agreement, sample
+from harness.campaign.agreement import Difference, differ, judge_agreement, sample
 from harness.campaign.case import Case
 from harness.campaign.compare import Count, Line, compare
-from harness.campaign.failures import save_failures, shortest
-from harness.campaign.judge import judge_run, judge_states, plan_contents
+from harness.campaign.failures import save_difference, save_failures, shortest
+from harness.campaign.judge import judge_states, plan_contents, run_verdicts
 from harness.campaign.lab import Content, Source
 from harness.campaign.live import Live
 from harness.campaign.recoverers import Engine, Linux, Recoverer
-from harness.campaign.recovery import HONEST, chosen_parents, recoveries
+from harness.campaign.recovery import HONEST, chosen_parents, forget, recoveries
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.crash.plan import Cut
@@ -64,6 +64,8 @@ class Judging:
         self.store.add_seconds({"judging, wall": time.monotonic() - began})
         others = [source for source, _ in (*killed, *again)]
         self._save_failures(case, {source.name: source for source in others})
+        for source, _ in again:
+            forget(source)
 
     def found(self, variant: str) -> bool:
         """Whether a state or log of the variant failed that had to pass."""
@@ -78,7 +80,8 @@ class Judging:
             self.store.add_seconds({"plan": time.monotonic() - began})
         self.store.add_case(case.name, case.variant, case.outline)
         self.store.set_planned(case.name, Counter(cut.model for cut in cuts))
-        judge_run(case, self.store)
+        for judgement in run_verdicts(case):
+            self.store.add_log_verdict(case.name, judgement)
         self.live.note(
             f"{case.name}: {len(case.log.writes)} writes, {len(case.log.flushes)} flushes, "
             f"{len(case.commits)} commits; {len(cuts)} states, {len(contents)} distinct"
@@ -135,10 +138,23 @@ class Judging:
             for recoverer, count in recoverers:
                 chosen = sample(clean, count, states.seed)
                 if chosen:
-                    with self.live.phase(f"{case.name}: {recoverer.name}, {len(chosen)} states"):
-                        found = differ(case, chosen, recoverer, self.rundir.scratch)
+                    found = self._differ(case, chosen, recoverer)
                     asked.append((recoverer.name, len(chosen), found))
         self.store.add_log_verdict(case.name, judge_agreement(asked))
+
+    def _differ(
+        self, case: Case, states: Sequence[tuple[str, str]], recoverer: Recoverer
+    ) -> tuple[Difference, ...]:
+        """What a recoverer leaves otherwise than e2fsck; the first one is saved."""
+        scratch, left = self.rundir.scratch, self.rundir.scratch / "left.raw"
+        with self.live.phase(f"{case.name}: {recoverer.name}, {len(states)} states"):
+            found = differ(case, states, recoverer, scratch, left)
+        if found:
+            out = self.rundir.out
+            folder = save_difference(self.campaign, case, found[0], left, out, scratch)
+            self.live.note(f"{case.name}: {recoverer.name} and e2fsck differ: {shortest(folder)}")
+        left.unlink(missing_ok=True)
+        return found
 
     def _save_failures(self, case: Case, sources: dict[str, Source]) -> None:
         with self.live.phase(f"{case.name}: making failures small"):

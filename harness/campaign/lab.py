@@ -13,7 +13,7 @@ from typing import Self
 
 from harness.campaign.case import load_case
 from harness.campaign.examine import Examiner
-from harness.campaign.store import StateRow
+from harness.campaign.rows import StateRow
 from harness.campaign.verdict import StateJudge
 from harness.crash.blocks import LoggedDisk
 from harness.crash.plan import Cut
@@ -123,6 +123,10 @@ class Lab:
         seen = self._examiner.see(cut)
         place, name = self.source.judged_as(cut)
         return self._judge.row(place, name, seen, seen.tree.digest())
+
+    def tree(self, cut: Cut) -> str:
+        """The digest of the tree that e2fsck leaves of a state."""
+        return self._examiner.see(cut).tree.digest()
 
     def image(self, cut: Cut) -> Path:
         """A state as the crash left it, until the next one is asked for.  Not to be written to."""

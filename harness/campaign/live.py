@@ -151,6 +151,16 @@ class Live:
             said = ", ".join(f"{x.oracle} {x.found} (expected {x.expected})" for x in found)
             self.note(f"UNEXPECTED: {variant} over {model}: {said}")
 
+    def sides(self, lines: Sequence[Sequence[str]]) -> None:
+        """The variants side by side; a number is of states that fail, or of runs."""
+        head, *rows = lines
+        table = Table(box=None, header_style="bold", title="by variant", title_justify="left")
+        for column in head:
+            table.add_column(column, no_wrap=True, justify="left" if column == head[0] else "right")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
+
     def timings(self, phases: Sequence[tuple[str, float, int]], workers: int) -> None:
         """What each phase took, a state of each kind and in all."""
         table = Table(box=None, header_style="bold")

@@ -117,6 +117,20 @@ class Linux:
         return ["" if n + 1 in mounted else "it did not mount it" for n in range(len(images))]
 
 
+class Kept:
+    """What another recoverer made of one state once; it stands in for a guest."""
+
+    def __init__(self, name: str, image: Path, refused: str) -> None:
+        self.name = name
+        self._image = image
+        self._refused = refused
+
+    def recover(self, images: Sequence[Path]) -> list[str]:
+        (image,) = images
+        sparse_copy(self._image, image)
+        return [self._refused]
+
+
 def mounts(device: str, fs: str, count: int) -> str:
     """Mount each partition and unmount it; prints the numbers of those that could be."""
     return (

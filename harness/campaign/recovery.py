@@ -41,7 +41,7 @@ def recoveries(
 ) -> Iterator[tuple[Source, tuple[Content, ...]]]:
     """Recover each parent with its writes logged; the states that these make.
 
-    Base and log stay in the run's scratch folder until the run ends.
+    Base and log stay in the run's scratch folder until they are forgotten.
     """
     disk = LoggedDisk(case.base, case.log)
     try:
@@ -56,6 +56,13 @@ def recoveries(
                 yield Source(case.folder, parent, base, log), plan_contents(base, written, cuts)
     finally:
         disk.close()
+
+
+def forget(source: Source) -> None:
+    """Remove what `recoveries` left of a parent: a night has thousands of them."""
+    for path in (source.base, source.log):
+        assert path is not None
+        path.unlink()
 
 
 def _recorded_replay(base: Path, rundir: RunDir) -> Path:

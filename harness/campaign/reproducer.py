@@ -5,6 +5,7 @@ writes.log      the write log, up to the entry that the failure needs
 state.raw.gz    the crash state itself, before recovery
 case.json       workload, op journal, versions
 failure.json    the state, the oracle that failed, expected and found
+left.raw.gz     what another recoverer left of it, where recoverers differ
 show.sh         shows the damage with debugfs, without hurdle
 README.md       what happened, in words
 """
@@ -18,8 +19,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from harness.campaign.case import Case, load_case
+from harness.campaign.case import Case, known, load_case
 from harness.campaign.lab import Source
 from harness.crash.plan import Cut, parse
 from harness.crash.writelog import WriteLog, pack_log
@@ -29,6 +31,8 @@ from harness.report.atomic import write_atomically
 from harness.verdicts import CrashModel, Judgement
 
 FAILURE = "failure.json"
+LEFT = "left.raw.gz"
+_FORMAT = 1  #: of failure.json; what was written before formats had numbers is 0
 _CHUNK = 1 << 20
 
 
@@ -37,7 +41,8 @@ class Reproduction:
     """What a folder says: the state, and what an oracle found.
 
     `parent` is the state whose recovery was cut off, where `model` is recovery: base and log are
-    then those of recovery.  Where it is kill, base is the disk as the kill left it.
+    then those of recovery.  Where it is kill, base is the disk as the kill left it.  `recoverer`
+    left another tree than e2fsck, and `refused` is what it said where it did not recover at all.
     """
 
     state: str
@@ -50,6 +55,8 @@ class Reproduction:
     reason: str
     seed: int
     campaign: str
+    recoverer: str = ""
+    refused: str = ""
 
 
 def save(
@@ -60,17 +67,23 @@ def save(
     state: Path,
     said: Reproduction,
     judgement: Judgement,
+    left: Path | None = None,
 ) -> None:
-    """Write the folder.  `state` is an image of the crash state before recovery."""
+    """Write the folder.  `state` is an image of the crash state before recovery, `left` what
+    another recoverer made of it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     base = source.base or case.base
     log = case.log if source.log is None else WriteLog.read(source.log, base.stat().st_size)
     _compress(base, folder / "base.raw.gz")
     _compress(state, folder / "state.raw.gz")
+    if left is not None:
+        _compress(left, folder / LEFT)
     write_atomically(folder / "writes.log", pack_log(log, log.entries[: cut.upto]))
     moved = replace(case, base=folder / "base.raw", log_path=folder / "writes.log")
     moved.save()
-    write_atomically(folder / FAILURE, json.dumps(asdict(said), indent=1).encode())
+    plain = {"format": _FORMAT, **asdict(said)}
+    write_atomically(folder / FAILURE, json.dumps(plain, indent=1).encode())
     write_atomically(folder / "README.md", _readme(case, cut, said, judgement).encode())
     write_atomically(folder / "show.sh", _script(_paths(judgement)).encode())
     (folder / "show.sh").chmod(0o755)
@@ -87,9 +100,9 @@ def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
             f"{folder} holds no failure of a campaign",
             hint="give one of the folders below `failures` in a campaign's results",
         )
-    said = Reproduction(**json.loads(path.read_text()))
+    said = _said(path)
     base, log = scratch / "base.raw", scratch / "writes.log"
-    _expand(folder / "base.raw.gz", base)
+    expand(folder / "base.raw.gz", base)
     shutil.copyfile(folder / "writes.log", log)
     shutil.copyfile(folder / "case.json", scratch / "case.json")
     case = load_case(scratch)
@@ -98,6 +111,18 @@ def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
     if parent is not None:
         source = Source(scratch, parent, base, log, CrashModel(said.model))
     return case, source, parse(said.state), said
+
+
+def _said(path: Path) -> Reproduction:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        known(path, data.pop("format", 0), _FORMAT)
+        if "model" not in data:  # before formats had numbers
+            model = CrashModel.RECOVERY if data["parent"] else parse(data["state"]).model
+            data["model"] = model.value
+        return Reproduction(**data)
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise UsageError(f"{path} can't be read: {exc}", hint="run the campaign again") from exc
 
 
 def _compress(source: Path, target: Path) -> None:
@@ -110,7 +135,7 @@ def _compress(source: Path, target: Path) -> None:
         shutil.copyfileobj(reader, writer, _CHUNK)
 
 
-def _expand(source: Path, target: Path) -> None:
+def expand(source: Path, target: Path) -> None:
     """Unpack; zeros become holes again."""
     dense = target.with_suffix(".dense")
     with host_errors(source), gzip.open(source, "rb") as reader, dense.open("wb") as writer:
@@ -149,6 +174,10 @@ debugfs -R 'logdump -aOS' state.raw 2>&1 | head -n 40
 echo "== e2fsck -p"
 e2fsck -p recovered.raw || echo "exit code $?"
 look recovered.raw "after e2fsck -p"
+if [ -e "$OLDPWD/left.raw.gz" ]; then
+gunzip -c "$OLDPWD/left.raw.gz" > left.raw
+look left.raw "as another recoverer left it"
+fi
 echo "== e2fsck -f -n after it"
 e2fsck -f -n recovered.raw || echo "exit code $?"
 """

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -46,8 +47,9 @@ from harness.machine.accel import Accel, choose_accel
 from harness.machine.spec import spec_for
 from harness.oracles.selfcheck import selfcheck
 from harness.progress import say
-from harness.report.campaign import write_campaign
+from harness.report.campaign_files import write_campaign
 from harness.report.jsonl import JsonlWriter
+from harness.report.sides import side_table
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
 from harness.tools import tool
@@ -96,6 +98,8 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
         store.set_meta("variants", json.dumps(variants))
         store.set_meta("versions", json.dumps(versions(recipe, image)))
         store.set_meta("broken", "")
+        if store.meta("started") is None:
+            store.set_meta("started", datetime.now(UTC).isoformat(timespec="seconds"))
         live = stack.enter_context(Live(_console()))
         with live.phase("self-check: each oracle tells a good image from a bad one"):
             selfcheck(rundir.scratch)
@@ -117,7 +121,8 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
         lines = campaign_lines(campaign, store, variants)
         phases = store.seconds()
     live.table(lines)
-    live.note(f"report: {options.out / 'report.html'}")
+    live.sides(side_table(summary.sides))
+    live.note(f"report: {options.out / 'report.html'}, its tables: {options.out / 'table.md'}")
     if summary.next_step:
         live.note(f"next: {summary.next_step}")
     if options.timings:

@@ -22,8 +22,9 @@ from harness.campaign.fewer import fewer
 from harness.campaign.group import Group
 from harness.campaign.lab import Lab, Source
 from harness.campaign.lists import record_once
+from harness.campaign.rows import cause_of
 from harness.campaign.spec import Campaign
-from harness.campaign.store import Store, cause_of
+from harness.campaign.store import Store
 from harness.campaign.work import ListWork, StepsWork
 from harness.crash.plan import Cut
 from harness.experiment.lists import Bench

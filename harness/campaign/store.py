@@ -11,11 +11,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness.campaign.rows import Failure, LogOutline, StateRow, cause_of
 from harness.errors import InfraError, UsageError
 from harness.verdicts import CrashModel, Finding, FindingClass, Judgement, Oracle, Verdict
 
@@ -49,65 +50,6 @@ CREATE TABLE seconds (phase TEXT PRIMARY KEY, seconds REAL NOT NULL, times INTEG
 """
 _LETTERS = {Verdict.PASS: "P", Verdict.FAIL: "F", Verdict.VOID: "V", Verdict.INFRA: "I"}
 _VERDICTS = {letter: verdict for verdict, letter in _LETTERS.items()}
-
-
-@dataclass(frozen=True)
-class StateRow:
-    """A judged state.  `op` is the last operation that had begun by its position (-1: none)."""
-
-    case: str
-    id: str
-    model: CrashModel
-    upto: int
-    number: int
-    op: int
-    judgements: tuple[Judgement, ...]
-
-    @property
-    def failed(self) -> bool:
-        return any(each.verdict is Verdict.FAIL for each in self.judgements)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A FAIL of one oracle on one state."""
-
-    case: str
-    id: str
-    model: CrashModel
-    upto: int
-    oracle: Oracle
-    reason: str
-    cause: str  #: name of the first finding that is damage
-    op: int
-
-
-@dataclass(frozen=True)
-class LogOutline:
-    """A write log as far as a report draws it; numbers are of its entries."""
-
-    entries: int
-    begin: int
-    writes: int
-    flushes: tuple[int, ...]
-    commits: tuple[int, ...]
-    steps: tuple[str, ...]  #: names of the operations
-    begun: tuple[int, ...]  #: where each operation began
-
-
-def cause_of(judgement: Judgement) -> str:
-    """The name of what failed: the first finding of damage.
-
-    A boot that stops for a flag has found no damage yet; other oracles don't fail for a flag.
-    """
-    kinds: list[tuple[FindingClass, ...]] = [(FindingClass.DAMAGE,), (FindingClass.FLAGS,)]
-    if judgement.oracle is Oracle.BOOT:
-        kinds = [(FindingClass.DAMAGE, FindingClass.FLAGS)]
-    for wanted in kinds:
-        for finding in judgement.findings:
-            if finding.kind in wanted:
-                return finding.code
-    return "unknown"
 
 
 class Store:
@@ -313,14 +255,16 @@ class Store:
             for case, model, oracle, letter, count in rows
         ]
 
-    def distinct(self, case: str) -> int:
-        """How many distinct contents of a case were recovered and checked."""
+    def distinct(self, case: str, without: CrashModel | None = None) -> int:
+        """How many distinct contents of a case were recovered and checked; those that only the
+        states of one model have may be left out.
+        """
         with self._errors():
-            return int(
-                self._db.execute(
-                    'SELECT count(*) FROM contents WHERE "case" = ?', (case,)
-                ).fetchone()[0]
-            )
+            row = self._db.execute(
+                'SELECT count(DISTINCT number) FROM states WHERE "case" = ? AND model <> ?',
+                (case, without or ""),
+            ).fetchone()
+        return int(row[0])
 
     def failures(self, case: str) -> list[Failure]:
         """Every FAIL of a case, by position."""
@@ -334,6 +278,24 @@ class Store:
         return [
             Failure(case, name, CrashModel(model), upto, Oracle(oracle), reason, cause, op)
             for name, model, upto, oracle, reason, cause, op in rows
+        ]
+
+    def examples(self, case: str) -> list[Failure]:
+        """The simplest FAIL of each oracle, cause, operation and model, with how many it is of.
+
+        A night has a million failures, and only so many causes.
+        """
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT f.id, s.model, s.upto, f.oracle, f.reason, f.cause, f.op, count(*), "
+                "min(printf('%06d %09d %s', length(f.id), s.upto, f.id)) "
+                'FROM failures f JOIN states s ON s."case" = f."case" AND s.id = f.id '
+                'WHERE f."case" = ? GROUP BY f.oracle, f.cause, f.op, s.model',
+                (case,),
+            ).fetchall()
+        return [
+            Failure(case, name, CrashModel(model), upto, Oracle(oracle), reason, cause, op, count)
+            for name, model, upto, oracle, reason, cause, op, count, _ in rows
         ]
 
     def failed(self, reason: str) -> list[tuple[str, CrashModel, int, int]]:

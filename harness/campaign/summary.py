@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.campaign.compare import Line, exit_code
-from harness.campaign.failures import expected_of, folder_of, variant_groups
+from harness.campaign.failures import FOLDER, expected_of, folder_of, variant_groups
 from harness.campaign.group import Group
 from harness.campaign.judging import campaign_lines
+from harness.campaign.rows import LogOutline
 from harness.campaign.spec import Campaign
-from harness.campaign.store import LogOutline, Store
+from harness.campaign.store import Store
 from harness.errors import Exit
 from harness.oracles.boot import GIVES_UP
 from harness.report.campaign import (
@@ -23,6 +24,7 @@ from harness.report.campaign import (
     Cell,
     Lane,
     Map,
+    OfRuns,
     Row,
     Share,
     Side,
@@ -78,6 +80,7 @@ def summarise(store: Store, out: Path) -> Summary:
         phases=tuple(store.seconds()),
         versions=tuple(json.loads(store.meta("versions") or "{}").items()),
         next_step=f"hurdle judge {wrong[0].folder}" if wrong else "",
+        started=store.meta("started") or "",
     )
 
 
@@ -125,13 +128,17 @@ def _sides(store: Store, lines: Sequence[Line], by_variant: dict[str, list[str]]
             if line.oracle is Oracle.STRUCTURE
         }
         honest = [share for model, share in shares.items() if model is not CrashModel.LYING]
-        of_log = {line.oracle: line.found for line in own if line.oracle not in CAMPAIGN_ORACLES}
+        of_log = {
+            line.oracle: OfRuns(line.found, line.counts.get(Verdict.FAIL, 0), line.states)
+            for line in own
+            if line.oracle not in CAMPAIGN_ORACLES
+        }
         side = Side(
             variant,
             "",
             all(line.ok for line in own),
             sum(share.states for share in honest),
-            sum(store.distinct(name) for name in names),
+            sum(store.distinct(name, without=CrashModel.LYING) for name in names),
             sum(share.fails for share in honest),
             sum(
                 stops
@@ -160,7 +167,7 @@ def _sentence(side: Side) -> str:
         return "has no state"
     if side.safe:
         return f"safe in all {side.states} states that an honest disk can leave"
-    asked = [oracle.value for oracle, found in side.of_log.items() if found is Verdict.FAIL]
+    asked = [oracle.value for oracle, said in side.of_log.items() if said.fails]
     more = f"; {' and '.join(asked)} fails over a whole run" if asked else ""
     if not side.fails:
         return f"all {side.states} states pass{more}"
@@ -197,6 +204,7 @@ def _causes(
             known = expected_of(campaign, group) is not Expectation.PASS
             alike.setdefault((group.oracle, group.cause, known), []).append(group)
         found += [_cause(members, known, names, out) for (_, _, known), members in alike.items()]
+        found += _run_causes(campaign, store, variant, names, out)
     return sorted(found, key=lambda cause: (cause.expected, cause.variant, -cause.count))
 
 
@@ -224,11 +232,42 @@ def _cause(members: Sequence[Group], expected: bool, names: Sequence[str], out: 
     )
 
 
+def _run_causes(
+    campaign: Campaign, store: Store, variant: str, names: Sequence[str], out: Path
+) -> Iterable[Cause]:
+    """What the oracles that judge whole runs found; the folder is a run's, or a difference's."""
+    failed: dict[Oracle, list[tuple[str, str]]] = {}
+    for name in names:
+        for said in store.log_verdicts(name):
+            if said.verdict is Verdict.FAIL:
+                failed.setdefault(said.oracle, []).append((name, said.reason))
+    for oracle, runs in failed.items():
+        (name, reason), *_ = runs
+        folders = [out / name, *sorted((out / FOLDER).glob(f"{name}-{Oracle.AGREEMENT}-*"))]
+        folder = folders[-1] if oracle is Oracle.AGREEMENT else folders[0]
+        expected = campaign.expectation(variant, CrashModel.PREFIX, oracle)
+        yield Cause(
+            variant,
+            oracle,
+            f"{oracle} of a whole run",
+            (),
+            (),
+            len(runs),
+            expected is not Expectation.PASS,
+            name,
+            reason,
+            str(folder) if folder.is_dir() else "",
+        )
+
+
 def _maps(campaign: Campaign, store: Store, by_variant: dict[str, list[str]]) -> tuple[Map, ...]:
     """The runs' maps; of very many runs those with most failures."""
     names = [(variant, name) for variant, found in by_variant.items() for name in found]
     if len(names) > _MAPS:
-        names = sorted(names, key=lambda pair: -len(store.failures(pair[1])))[:_MAPS]
+        fails = Counter({case: 0 for _, case in names})
+        for case, _, count, _ in store.failed(GIVES_UP):
+            fails[case] += count
+        names = sorted(names, key=lambda pair: -fails[pair[1]])[:_MAPS]
     return tuple(_map(campaign, store, variant, name) for variant, name in names)
 
 

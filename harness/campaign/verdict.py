@@ -8,8 +8,8 @@ from typing import Protocol
 from harness.campaign.case import Case
 from harness.campaign.examine import Seen
 from harness.campaign.listverdict import ListOracles
+from harness.campaign.rows import StateRow
 from harness.campaign.scriptverdict import ScriptOracles
-from harness.campaign.store import StateRow
 from harness.campaign.work import ListWork, ScriptWork, StepsWork
 from harness.crash.plan import Cut
 from harness.oracles.acknowledged import acknowledged

@@ -217,7 +217,8 @@ def work_of(data: Mapping[str, Any]) -> Work:
         steps=tuple(Step.model_validate(step) for step in data["steps"]),
         journal=tuple(OpTimes(**times) for times in data["journal"]),
         hurd=data["hurd"],
-        start=tuple(_thing(each) for each in data["start"]),
+        # A fresh file system was the only start, until a run could go on from a crash.
+        start=tuple(map(_thing, data["start"])) if "start" in data else FRESH,
     )
 
 

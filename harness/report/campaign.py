@@ -1,15 +1,9 @@
-"""A campaign's report: one HTML page and a JUnit file, from a summary that holds all they say."""
+"""A campaign's results as its reports tell them.  Pure; `campaign_files.py` writes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
-
-from harness.report.atomic import write_atomically
-from harness.report.html import environment
-from harness.report.text import clean_line
 from harness.verdicts import CrashModel, Oracle, Verdict
 
 
@@ -50,6 +44,18 @@ class Share:
 
 
 @dataclass(frozen=True)
+class OfRuns:
+    """What an oracle that judges whole runs said of all of a variant's."""
+
+    found: Verdict
+    fails: int
+    runs: int
+
+    def __str__(self) -> str:
+        return f"{self.found} {self.fails} of {self.runs}" if self.fails else str(self.found)
+
+
+@dataclass(frozen=True)
 class Side:
     """A variant in the table that has all side by side.
 
@@ -65,12 +71,13 @@ class Side:
     fails: int
     stops: int
     oracles: dict[Oracle, int | None]
-    of_log: dict[Oracle, Verdict]
+    of_log: dict[Oracle, OfRuns]
     shares: dict[CrashModel, Share]
 
     @property
     def safe(self) -> bool:
-        return not self.fails and Verdict.FAIL not in self.of_log.values() and self.states > 0
+        failed = any(said.found is Verdict.FAIL for said in self.of_log.values())
+        return not self.fails and not failed and self.states > 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ class Cause:
     """Failures of one cause.
 
     `folder` has the example, `others` are those of other operations; empty where none was saved.
-    `during` are the operations that had begun last, by how many states.
+    `during` are the operations that had begun last, by how many states.  What an oracle of whole
+    runs found has no model, its `state` is a run, and `count` is of runs.
     """
 
     variant: str
@@ -152,57 +160,4 @@ class Summary:
     phases: tuple[tuple[str, float, int], ...]
     versions: tuple[tuple[str, str], ...]
     next_step: str
-
-
-def write_campaign(summary: Summary, out: Path) -> None:
-    """Write `report.html` and `junit.xml`."""
-    write_atomically(out / "report.html", page(summary).encode())
-    write_atomically(out / "junit.xml", junit_xml(summary))
-
-
-def page(summary: Summary) -> str:
-    """The HTML."""
-    return environment().get_template("campaign.html.j2").render(summary=summary, width=MAP_WIDTH)
-
-
-def junit_xml(summary: Summary) -> bytes:
-    """The JUnit XML: a suite for each variant, a test case for each model and oracle.
-
-    An unexpected verdict is a failure, an unexpected VOID is skipped, INFRA is an error.
-    """
-    root = JUnitXml(f"hurdle campaign {clean_line(summary.name)} on {clean_line(summary.guest)}")
-    for variant in dict.fromkeys(row.variant for row in summary.rows):
-        suite = TestSuite(clean_line(variant))
-        for row in (row for row in summary.rows if row.variant == variant):
-            for cell in row.cells:
-                case = TestCase(f"{cell.oracle} over {row.model}", f"{summary.name}.{variant}")
-                if not cell.ok:
-                    case.result = [_problem(summary, row, cell)]
-                suite.add_testcase(case)
-        root.add_testsuite(suite)
-    if not summary.rows:
-        broken = TestCase("campaign", summary.name)
-        broken.result = [Error(clean_line(summary.headline))]
-        suite = TestSuite("campaign")
-        suite.add_testcase(broken)
-        root.add_testsuite(suite)
-    root.update_statistics()  # type: ignore[no-untyped-call]
-    xml: bytes = root.tostring()  # type: ignore[no-untyped-call]
-    return xml
-
-
-def _problem(summary: Summary, row: Row, cell: Cell) -> Error | Failure | Skipped:
-    said = f"expected {cell.expected}, found {cell.found} ({cell.fails} of {cell.states} states)"
-    if cell.note:
-        said += f": {clean_line(cell.note)}"
-    if cell.found is Verdict.VOID:
-        return Skipped(said)
-    causes = [
-        f"{each.count} x {each.cause}: {each.reason}\n{each.folder}"
-        for each in summary.causes
-        if (each.variant, each.oracle) == (row.variant, cell.oracle) and row.model in each.models
-    ]
-    kind = Error if cell.found is Verdict.INFRA else Failure
-    problem: Error | Failure = kind(said)
-    problem.text = "\n".join(clean_line(line) for each in causes[:5] for line in each.split("\n"))
-    return problem
+    started: str = ""  #: ISO 8601

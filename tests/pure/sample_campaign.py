@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.campaign import Bar, Cause, Cell, Lane, Map, Row, Share, Side, Summary
+from harness.report.campaign import Bar, Cause, Cell, Lane, Map, OfRuns, Row, Share, Side, Summary
 from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
 
 
@@ -37,7 +37,7 @@ def _side(variant: str, fails: int, word: str) -> Side:
         fails,
         fails // 2,
         dict.fromkeys(CAMPAIGN_ORACLES, fails),
-        {Oracle.BARRIER: Verdict.VOID if fails else Verdict.PASS},
+        {Oracle.BARRIER: OfRuns(Verdict.VOID if fails else Verdict.PASS, 0, 1)},
         {CrashModel.PREFIX: Share(CrashModel.PREFIX, 100, fails)},
     )
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from harness.campaign.compare import Count, compare, exit_code
 from harness.campaign.group import groups
+from harness.campaign.rows import Failure, cause_of
 from harness.campaign.spec import Campaign, campaign_path, shipped_campaigns
-from harness.campaign.store import Failure, cause_of
 from harness.cli import app
 from harness.config import load
 from harness.errors import Exit, UsageError

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
+from dataclasses import replace
 
+import pytest
 from junitparser import JUnitXml
 
-from harness.report.campaign import junit_xml, page
+from harness.report.campaign import Cell, OfRuns
+from harness.report.campaign_files import junit_xml, page
+from harness.report.sides import markdown, model_table, side_table
+from harness.verdicts import CAMPAIGN_ORACLES, Oracle, Verdict
+from tests.pure.junit_form import check
 from tests.pure.sample_campaign import summary
 
 
@@ -37,12 +42,61 @@ def test_the_junit_file_is_what_its_consumers_read() -> None:
     xml = junit_xml(summary("\x00<&"))
     found = JUnitXml.fromstring(xml)
     assert (found.tests, found.failures, found.errors, found.skipped) == (10, 5, 0, 0)
-    root = ET.fromstring(xml)
-    assert root.tag == "testsuites" and [suite.get("name") for suite in root] == ["ext3", "ext2"]
-    for suite in root:
-        assert {"name", "tests", "failures", "errors", "skipped", "time"} <= set(suite.keys())
-        assert int(suite.get("tests") or 0) == len(suite)
-        for case in suite:
-            assert case.get("name") and case.get("classname")
-            assert [each.tag for each in case] in ([], ["failure"])
-            assert all(each.get("message") for each in case)
+    root = check(xml)
+    assert [suite.get("name") for suite in root] == ["ext3", "ext2"]
+    assert "out/failures/ext2" in next(root.iter("failure")).text  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("found", "ok", "tag"),
+    [
+        (Verdict.FAIL, True, None),  # a documented weakness
+        (Verdict.FAIL, False, "failure"),
+        (Verdict.VOID, True, "skipped"),
+        (Verdict.VOID, False, "failure"),  # a skipped test would leave the build green
+        (Verdict.INFRA, False, "error"),
+    ],
+)
+def test_a_verdict_is_what_a_build_has_to_do_about_it(
+    found: Verdict, ok: bool, tag: str | None
+) -> None:
+    made = summary()
+    cell = Cell(Oracle.STRUCTURE, "any", found, 3, 9, ok, "why")
+    row = replace(made.rows[0], cells=(cell,))
+    root = check(junit_xml(replace(made, rows=(row,), tone="fail")))
+    (case,) = root.iter("testcase")
+    results = [each for each in case if each.tag != "system-out"]
+    assert [each.tag for each in results] == ([tag] if tag else [])
+    assert all("why" in (each.get("message") or "") for each in results)
+
+
+def test_a_campaign_that_did_not_end_is_an_error_however_much_of_it_passed() -> None:
+    made = summary()
+    cut = replace(made, tone="infra", rows=made.rows[:1], headline="the guest died\x1b[2J")
+    root = check(junit_xml(cut))
+    assert (root.get("failures"), root.get("errors")) == ("0", "1")
+    assert [suite.get("name") for suite in root] == ["ext3", "campaign"]
+    assert check(junit_xml(replace(cut, rows=()))).get("errors") == "1"
+
+
+def test_the_tables_have_every_figure_that_the_page_has() -> None:
+    made = summary()
+    head, ext3, ext2 = side_table(made.sides)
+    assert head[:4] == ("variant", "states", "distinct", "FAIL")
+    assert dict(zip(head, ext2, strict=True)) == {
+        **dict.fromkeys(map(str, CAMPAIGN_ORACLES), "40"),
+        "variant": "ext2",
+        "states": "100",
+        "distinct": "40",
+        "FAIL": "40",
+        "stops": "20",
+        "barrier": "VOID",
+    }
+    assert ext3[3] == "0" and ext3[-1] == "PASS"
+    said = replace(made.sides[1], oracles={}, of_log={Oracle.LIVENESS: OfRuns(Verdict.FAIL, 2, 3)})
+    *_, barrier, liveness = side_table((made.sides[0], said))[2]
+    assert (barrier, liveness) == ("-", "FAIL 2 of 3")
+    _, first, second = model_table(made.rows)
+    assert first[:4] == ("ext3", "prefix", "100", "0") and second[3] == "40"
+    text = markdown(summary("\x1b[2J|"))
+    assert "\x1b" not in text and "| ext2 | 100 | 40 | 40 |" in text

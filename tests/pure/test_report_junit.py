@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from harness.report.html import write_all
 from harness.report.junit import junit_xml
 from harness.verdicts import Expectation, Verdict
+from tests.pure.junit_form import check
 from tests.pure.sample_run import Case, sample
 
 
@@ -24,6 +27,11 @@ def _child(test: ElementTree.Element, tag: str) -> ElementTree.Element:
     found = test.find(tag)
     assert found is not None, f"no {tag} in {ElementTree.tostring(test)!r}"
     return found
+
+
+@pytest.mark.parametrize("case", list(Case))
+def test_the_file_has_the_form_that_ci_servers_read(case: Case) -> None:
+    check(junit_xml(sample(case)))
 
 
 def test_an_expected_fail_is_a_passed_test() -> None:

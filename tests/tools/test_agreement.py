@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.campaign.agreement import differ, judge_agreement, sample, tree_of
 from harness.campaign.case import Case
+from harness.campaign.failures import save_difference
+from harness.campaign.judge_again import judge_again
 from harness.campaign.recoverers import Engine, cut_out, join, mounts
 from harness.crash.blocks import BLOCK, LoggedDisk, WorkingDisk
 from harness.crash.plan import parse
 from harness.disk.copy import sparse_copy
 from harness.disk.preen import Preener
-from harness.errors import InfraError
+from harness.errors import Exit, InfraError
 from harness.process import run
 from harness.verdicts import Oracle, Verdict
-from tests.tools.cases import before_and_after, case, journaled
-from tests.tools.images import folder_in_memory
+from tests.tools.cases import campaign
 
 pytestmark = pytest.mark.tools
 
 _INCOMPAT, _RECOVER = 1024 + 0x60, 4
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with folder_in_memory() as found:
-        yield found
-
-
-@pytest.fixture
-def good(folder: Path) -> Case:
-    base, changed = before_and_after(folder, "ext3")
-    return case(folder, base, journaled(base, changed, folder))
 
 
 def as_e2fsck(made: Case, folder: Path) -> list[tuple[str, str]]:
@@ -67,9 +57,8 @@ def test_our_journal_leaves_the_trees_that_e2fsck_leaves(good: Case, folder: Pat
 class Broken:
     """Recovers with e2fsck and a defect."""
 
-    name = "a broken one"
-
     def __init__(self, defect: Callable[[Path], str], folder: Path) -> None:
+        self.name = "a broken one"
         self._defect = defect
         self._folder = folder
 
@@ -136,7 +125,30 @@ def test_what_a_recoverer_leaves_to_mend_is_named_though_the_tree_is_right(
     states = as_e2fsck(good, folder)
     found = differ(good, states, Leaking(folder), folder)
     assert len(found) == len(states)
-    assert "e2fsck mends behind it" in found[0].text and "bitmap" in found[0].text.lower()
+    assert "e2fsck mends behind it" in found[0].words and "bitmap" in found[0].words.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "defect", "again"),
+    [
+        ("Linux", forget_the_log, Exit.UNEXPECTED),  # no guest: what it left was kept
+        ("Linux", refuse, Exit.UNEXPECTED),
+        (Engine.name, forget_the_log, Exit.OK),  # ours runs again, and has no defect
+    ],
+)
+def test_a_difference_is_saved_and_judged_again_without_a_guest(
+    good: Case, folder: Path, name: str, defect: Callable[[Path], str], again: Exit
+) -> None:
+    broken = Broken(defect, folder)
+    broken.name = name
+    left = folder / "left.raw"
+    first, *_ = differ(good, as_e2fsck(good, folder), broken, folder, left)
+    saved = save_difference(campaign(engine=9), good, first, left, folder / "out", folder)
+    good.base.unlink()  # nothing of the run is needed
+    assert judge_again(saved) is again
+    shown = subprocess.run([saved / "show.sh"], capture_output=True, text=True, check=True)
+    assert "as another recoverer left it" in shown.stdout
+    assert f"{name} and e2fsck differ" in (saved / "README.md").read_text()
 
 
 def test_without_a_compiler_the_cure_is_named(

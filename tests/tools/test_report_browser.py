@@ -11,7 +11,7 @@ import pytest
 
 from harness.events import CommandRan, Event, ObjectView, TextKept, VerdictGiven
 from harness.process import run
-from harness.report.campaign import page as campaign_page
+from harness.report.campaign_files import page as campaign_page
 from harness.report.html import page
 from harness.tools import find_tool
 from tests.pure.sample_campaign import summary
