@@ -1,4 +1,4 @@
-"""What several tests of campaigns begin with."""
+"""What several tests begin with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.tools.cases import (
     journaled,
 )
 from tests.tools.images import folder_in_memory
+from tests.tools.small_tree import Work
 
 
 @pytest.fixture
@@ -26,3 +27,8 @@ def folder() -> Iterator[Path]:
 def good(folder: Path) -> Case:
     base, changed = before_and_after(folder, "ext3")
     return case(folder, base, journaled(base, changed, folder))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(tmp_path)
