@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.tools
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "hurd"
-    tree.mkdir()
+    (tree / "libdiskfs").mkdir(parents=True)
+    (tree / "libdiskfs/diskfs.h").touch()
     (tree / "ext2fs.c").write_text("one")
     return tree
 
@@ -101,6 +102,15 @@ def test_a_compiler_brings_its_headers_and_static_libraries(
     for folder, name in (("include", "a.h"), ("lib", "a.a")):
         names = run(["debugfs", "-R", f"ls -p /{folder}", str(image.root.path)]).stdout
         assert f"/{name}/" in names and "some" not in names
+
+
+def test_a_folder_that_is_no_hurd_is_refused(
+    recipe: SourceRecipe, tree: Path, tmp_path: Path
+) -> None:
+    (tree / "libdiskfs/diskfs.h").unlink()
+    with pytest.raises(UsageError, match="no tree of the Hurd: it has no"):
+        build(recipe, Cache(tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_missing_packages_are_named_with_one_command(monkeypatch: pytest.MonkeyPatch) -> None:

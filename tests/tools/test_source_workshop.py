@@ -113,6 +113,20 @@ def test_a_change_outside_the_incremental_files_starts_afresh(shop: Workshop, tr
     assert (results["program"].out / "root/count").read_text() == "configured\nmade\n"
 
 
+def test_a_source_that_is_not_there_is_told_before_anything_is_built(
+    shop: Workshop, tree: Path, tmp_path: Path
+) -> None:
+    """A wrong path is not worth the half hour that the compiler before it takes."""
+    ran = tmp_path / "ran"
+    first = Stage("first", steps=(Step("make", f"touch {ran}"),))
+    with pytest.raises(UsageError, match="no such folder"):
+        shop.build([first, program(tree / "nowhere")])
+    subprocess.run(["git", "init", "-q", str(tree)], check=True)
+    with pytest.raises(UsageError, match="no such commit"):
+        shop.build([first, Stage("late", (), source=GitSource(str(tree), "0" * 40))])
+    assert not ran.exists()
+
+
 def test_a_failure_names_stage_step_command_and_log_and_is_resumed(
     shop: Workshop, tmp_path: Path
 ) -> None:

@@ -66,10 +66,16 @@ class Fetcher:
                 _, commit = self._locate(source)
                 return Identity(commit[:12], commit)
             case DirSource():
-                if not source.path.is_dir():
-                    raise UsageError(f"{source}: no such folder", hint="check the path")
+                _need_folder(source)
                 digest = tree_digest(source.path, exclude)
                 return Identity(f"local-{digest[:12]}", digest)
+
+    def check(self, source: Source) -> None:
+        """Raise at once what `identify` would raise, without reading a local tree."""
+        if isinstance(source, DirSource):
+            _need_folder(source)
+        else:
+            self.identify(source)
 
     def fetch(self, source: Source) -> Identity:
         """Bring the source into the folder, so that it can be unpacked without a network."""
@@ -169,6 +175,11 @@ class Fetcher:
         if not commit:
             raise UsageError(f"{source}: the repository has no such commit", hint="check the id")
         return own, commit
+
+
+def _need_folder(source: DirSource) -> None:
+    if not source.path.is_dir():
+        raise UsageError(f"{source}: no such folder", hint="check the path")
 
 
 def _commit_id(repository: Path, commit: str) -> str:

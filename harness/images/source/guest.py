@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.errors import UsageError
 from harness.images import keys
 from harness.images.cache import Cache, Progress
 from harness.images.image import Image
@@ -92,6 +93,7 @@ def build_source(recipe: SourceRecipe, cache: Cache, progress: Progress) -> Imag
     ext2fs takes 14 s.
     """
     host.check()
+    _need_hurd(recipe.hurd.where)
     folder = cache.folder / "source"
     results = _workshop(recipe, folder, progress).build(plan(recipe))
     recipe_hash = made_from(recipe)
@@ -109,6 +111,16 @@ def build_source(recipe: SourceRecipe, cache: Cache, progress: Progress) -> Imag
             shutil.copytree(same.folder, draft, copy_function=os.link, dirs_exist_ok=True)
             (draft / "manifest.json").unlink()
         return cache.publish(draft, _manifest(recipe, results, key))
+
+
+def _need_hurd(source: Source) -> None:
+    """`UsageError` for a folder of something else: the stage that saw it would fail, late."""
+    sign = "libdiskfs/diskfs.h"
+    if isinstance(source, DirSource) and source.path.is_dir() and not (source.path / sign).exists():
+        raise UsageError(
+            f"{source.path} is no tree of the Hurd: it has no {sign}",
+            hint="name the folder that has Hurd's configure.ac: --set hurd.source=dir:PATH",
+        )
 
 
 def fetch_source(recipe: SourceRecipe, cache: Cache, progress: Progress) -> None:

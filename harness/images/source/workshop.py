@@ -61,11 +61,14 @@ class Workshop:
     ) -> dict[str, Result]:
         """The results of `stages`, which are in an order in which each finds what it needs.
 
-        `have` are results of another workshop, which stages may need as well.
+        `have` are results of another workshop, which stages may need as well.  A source that is
+        not there is told before anything is built.
         """
         results = dict(have or {})
         self._stages.mkdir(parents=True, exist_ok=True)
         with self._lock:
+            for source in (stage.source for stage in stages if stage.source):
+                self._fetcher.check(source)
             for stage in stages:
                 results[stage.name] = self._build(stage, results)
         return results
