@@ -18,6 +18,11 @@ def build_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter =
     `progress` is told each step, `meter` shows how far a long one is.  Raises `UsageError` for what
     is wrong with the recipe and `InfraError` for what is wrong with the host or the network.
     """
+    with cache.writing():
+        return _build(recipe, cache, progress, meter)
+
+
+def _build(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter) -> Image:
     if isinstance(recipe, ControlRecipe):
         return control.build_control(recipe, cache, progress)
     if isinstance(recipe, MultibootRecipe):
@@ -34,6 +39,11 @@ def build_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter =
 
 def fetch_image(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter = no_meter) -> None:
     """Bring what the image is made from into the cache and verify it, without building."""
+    with cache.writing():
+        _fetch(recipe, cache, progress, meter)
+
+
+def _fetch(recipe: Recipe, cache: Cache, progress: Progress, meter: Meter) -> None:
     if isinstance(recipe, ControlRecipe):
         debs = control.fetch_control(recipe, cache, progress)
         progress(f"{len(debs)} packages are in the cache and verified")

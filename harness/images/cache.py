@@ -24,11 +24,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from harness.errors import InfraError
 from harness.images.image import Image
 from harness.images.manifest import MANIFEST, Manifest, check, read_manifest, record_files
+from harness.locked import locked
 
 Progress = Callable[[str], None]
 
@@ -185,16 +184,12 @@ class Cache:
         """
         with self._locked(name, progress):
             home = self.folder / "images" / name
+            home.mkdir(parents=True, exist_ok=True)
+            for left in home.glob(f"{_DRAFT}*"):  # of a builder that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=home))
             try:
-                home.mkdir(parents=True, exist_ok=True)
-                for left in home.glob(f"{_DRAFT}*"):  # of a builder that was killed
-                    shutil.rmtree(left, ignore_errors=True)
-                draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=home))
-            except OSError as exc:
-                raise _unwritable(self.folder, exc) from exc
-            try:
-                with self.writing():
-                    yield draft
+                yield draft
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
                 if not any(home.iterdir()):
@@ -202,11 +197,18 @@ class Cache:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Within the block, a full disk is an `InfraError` with its cure."""
+        """Within the block, a full disk or a cache that can't be written is an `InfraError`."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
         try:
             yield
         except OSError as exc:
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+            forbidden = exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+            ours = exc.filename and Path(os.fsdecode(exc.filename)).is_relative_to(self.folder)
+            if full or (forbidden and ours):
                 raise _unwritable(self.folder, exc) from exc
             raise
 
@@ -230,26 +232,11 @@ class Cache:
 
     @contextmanager
     def _locked(self, name: str, progress: Progress) -> Iterator[None]:
-        path = self.folder / "locks" / f"{name}.lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                progress(f"another hurdle builds {name}; waiting for it")
-                lock.acquire(timeout=_WAIT)
-        except Timeout as exc:
-            raise InfraError(
-                f"another hurdle has held {path} for {_WAIT:.0f} s",
-                hint=f"see who holds it: fuser {path}",
-            ) from exc
-        except OSError as exc:
-            raise _unwritable(self.folder, exc) from exc
-        try:
-            yield
-        finally:
-            lock.release()
+        with self.writing():
+            (self.folder / "locks").mkdir(exist_ok=True)
+            lock = self.folder / "locks" / f"{name}.lock"
+            with locked(lock, f"another hurdle builds {name}", progress, _WAIT):
+                yield
 
     def _entries(self, name: str) -> tuple[tuple[Path, Manifest | str], ...]:
         """The folders of an image, newest first, each with its manifest or what is wrong with it.
@@ -283,5 +270,5 @@ def _damaged(name: str, problem: str) -> InfraError:
 def _unwritable(root: Path, exc: OSError) -> InfraError:
     return InfraError(
         f"can't write the image cache {root}: {exc.strerror}",
-        hint="free some space there (hurdle image rm NAME), or set HURDLE_CACHE to another folder",
+        hint="free space there (hurdle image rm NAME), or set HURDLE_CACHE to a folder of yours",
     )

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import ValidationError
 
 from harness.config import Spec
@@ -26,6 +25,7 @@ from harness.images.source import host, hurd, root
 from harness.images.source.sources import DirSource, GitSource
 from harness.images.source.stage import Stage
 from harness.images.source.workshop import Result, Workshop
+from harness.locked import locked
 from harness.process import run
 from harness.variants.spec import HurdVariant
 from harness.variants.tree import commit_of, tree_fetcher
@@ -94,6 +94,14 @@ def build_on_host(
 
 
 @contextmanager
+def _alone(folder: Path, say: Say) -> Iterator[None]:
+    """The right to be the only one who builds variants in `folder`."""
+    folder.mkdir(exist_ok=True)
+    with locked(folder / "lock.variants", "another hurdle builds variants", say):
+        yield
+
+
+@contextmanager
 def compiled(
     name: str,
     variant: HurdVariant,
@@ -107,9 +115,8 @@ def compiled(
     host.check()
     began = time.monotonic()
     folder = cache.folder / "variants"
-    folder.mkdir(parents=True, exist_ok=True)
-    tools = toolchain(cache)
-    with FileLock(folder / "lock.variants"):
+    with cache.writing(), _alone(folder, say):
+        tools = toolchain(cache)
         stages = [hurd.ext2fs(name, source)]
         if variant.patches:
             tree = expanded_tree(variant, source, folder / "trees" / name, say)

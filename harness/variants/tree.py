@@ -29,7 +29,8 @@ def open_tree(source: GitSource | DirSource) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="hurdle-tree-") as scratch:
         tree = Path(scratch) / "tree"
-        tree_fetcher().unpack(source, tree)
+        with Cache.default().writing():
+            tree_fetcher().unpack(source, tree)
         yield tree
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -9,9 +11,12 @@ import pytest
 from filelock import FileLock
 
 from harness.errors import InfraError
+from harness.images.builders import build_image, fetch_image
 from harness.images.cache import Cache
 from harness.images.manifest import InjectRecord, InstalledRecord, Manifest, ModuleRecord
 from harness.images.parts import Part, free, sizes
+from harness.images.recipe import load_recipe
+from harness.locked import locked
 
 
 def _say(_: str) -> None: ...
@@ -181,6 +186,53 @@ def test_removing_takes_all_or_one(cache: Cache) -> None:
     assert sorted(image.key for image in cache.remove("guest")) == ["aa", "cc"]
     assert cache.remove("guest") == ()
     assert cache.find("guest") is None
+
+
+@pytest.mark.parametrize(
+    "error, explained",
+    [
+        (OSError(errno.ENOSPC, "full", "/elsewhere"), True),
+        (PermissionError(errno.EACCES, "forbidden", "CACHE/source/x"), True),
+        (OSError(errno.EROFS, "read-only", b"CACHE/source/x"), True),
+        (PermissionError(errno.EACCES, "forbidden", "/elsewhere"), False),
+        (FileNotFoundError(errno.ENOENT, "no such file", "CACHE/source/x"), False),
+        (OSError("of some library"), False),
+    ],
+)
+def test_a_cache_that_cannot_be_written_is_told_from_a_fault_of_ours(
+    cache: Cache, error: OSError, explained: bool
+) -> None:
+    if isinstance(error.filename, bytes):
+        error.filename = error.filename.replace(b"CACHE", os.fsencode(cache.folder))
+    elif error.filename:
+        error.filename = error.filename.replace("CACHE", str(cache.folder))
+    wanted = InfraError if explained else type(error)
+    with pytest.raises(wanted) as caught, cache.writing():
+        raise error
+    assert not explained or "set HURDLE_CACHE" in str(getattr(caught.value, "hint", ""))
+
+
+@pytest.mark.parametrize("name", ["linux-control", "hurd-i386-source", "hurd-local"])
+def test_every_kind_of_image_names_a_cache_that_cannot_be_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    cache = Cache(tmp_path / "file/cache")
+    for act in (build_image, fetch_image):
+        with pytest.raises(InfraError, match="can't write the image cache"):
+            act(load_recipe(name), cache, _say)
+
+
+def test_who_waits_for_a_lock_is_told_and_not_for_ever(tmp_path: Path) -> None:
+    said: list[str] = []
+    with FileLock(tmp_path / "lock"):
+        with (
+            pytest.raises(InfraError, match="somebody works here, and has held") as caught,
+            locked(tmp_path / "lock", "somebody works here", said.append, 0.1),
+        ):
+            raise AssertionError
+        assert "fuser" in (caught.value.hint or "")
+    assert said == ["somebody works here; waiting for it"]
+    with locked(tmp_path / "lock", "somebody works here", said.append):
+        assert len(said) == 1
 
 
 def test_a_cache_that_is_a_file_is_explained(tmp_path: Path) -> None:

@@ -20,11 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from harness.errors import InfraError
 from harness.images.source.fetch import Fetcher, Identity
 from harness.images.source.stage import Stage, Step, digest_text, matches, tree_digest, tree_files
+from harness.locked import locked
 from harness.process import Service, describe_exit, tail
 
 _STEP_SECONDS = 7200.0
@@ -51,7 +50,7 @@ class Workshop:
         self, folder: Path, fetcher: Fetcher, *, jobs: int, say: Callable[[str], None]
     ) -> None:
         self._stages = folder / "stages"
-        self._lock = FileLock(folder / "lock")
+        self._lock = folder / "lock"
         self._fetcher = fetcher
         self._jobs = jobs
         self._say = say
@@ -66,7 +65,7 @@ class Workshop:
         """
         results = dict(have or {})
         self._stages.mkdir(parents=True, exist_ok=True)
-        with self._lock:
+        with locked(self._lock, "another hurdle builds here", self._say):
             for source in (stage.source for stage in stages if stage.source):
                 self._fetcher.check(source)
             for stage in stages:
@@ -76,7 +75,7 @@ class Workshop:
     def fetch(self, stages: Sequence[Stage]) -> None:
         """Bring the sources of all stages here, without building."""
         self._stages.mkdir(parents=True, exist_ok=True)
-        with self._lock:
+        with locked(self._lock, "another hurdle builds here", self._say):
             for stage in stages:
                 if stage.source:
                     self._say(f"{stage.name} {self._fetcher.fetch(stage.source).version}")
