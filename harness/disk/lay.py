@@ -32,7 +32,7 @@ def pieces(image: Path, journal: JournalMap | None) -> bytes:
     that belong to no file system.
     """
     data = image.read_bytes()
-    wanted = set(_in_use(data))
+    wanted = set(in_use(data))
     if journal is not None:
         wanted -= journal.disk_blocks - {journal.disk_block(0)}
     runs = list(_runs(data, sorted(wanted)))
@@ -51,8 +51,8 @@ def sequence_at(journal: JournalMap) -> int:
     return journal.disk_block(0) * BLOCK + _SEQUENCE
 
 
-def _in_use(data: bytes) -> Iterator[int]:
-    """The blocks that the bitmaps have in use, and those that are not zero."""
+def in_use(data: bytes) -> Iterator[int]:
+    """The blocks of an image that its bitmaps have in use, and those that are not zero."""
     (blocks,) = struct.unpack_from("<I", data, _SUPER + 4)
     (per_group,) = struct.unpack_from("<I", data, _SUPER + 32)
     (incompat,) = struct.unpack_from("<I", data, _SUPER + 96)

@@ -249,7 +249,8 @@ def _outlived(run: _Run, ops: list[OpRecord]) -> Outcome:
         try:
             for index, step in enumerate(steps):
                 if fault is not None and fault.op == index:
-                    inject(run.machine.qmp, CRASHED, fault.disk_fault)
+                    base = run.follower.path.with_name("base.raw")
+                    inject(run.machine.qmp, CRASHED, fault.disk_fault(base, run.journal))
                 ops.append(run.operate(index, step))
         except OperationFailed as error:
             if fault is None or not failed(run.machine.qmp, CRASHED).all:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -18,12 +19,15 @@ from pydantic import Field, model_validator
 from harness.config import Spec
 from harness.crash.phases import Phase, PhaseReader
 from harness.crash.writelog import LogFollower
+from harness.disk.ext2 import BLOCK
 from harness.disk.jbd2 import JournalMap
+from harness.disk.lay import in_use
 from harness.machine.conditions import Condition
 from harness.machine.faults import DiskFault, Error, Request
 from harness.machine.qemu import Machine
 from harness.workloads.scenario import Seconds
 
+_SECTOR = 512  # bytes, what blkdebug counts in
 _LOOK = 0.0005  # s between two looks at the log; a flush alone takes QEMU longer
 
 #: conditions that are the guest's own end or silence, for which its file system may be to blame
@@ -39,7 +43,9 @@ class Fault(Spec):
     """The disk fails requests from the begin of operation `op` on (the first one is 0).
 
     `after` of that kind pass first, then `count` fail; by default all fail for good.  A driver
-    repeats what failed some five times.
+    repeats what failed some five times.  `where`: in the journal's blocks only (`log`), or in those
+    that the fresh file system had in use beside it (`home`: superblocks, descriptors, bitmaps,
+    inode tables, the first directories).
     """
 
     fail: Request
@@ -47,10 +53,23 @@ class Fault(Spec):
     op: int = Field(default=0, ge=0)
     after: int = Field(default=0, ge=0, le=1000)
     count: int | None = Field(default=None, ge=1, le=1000)
+    where: Literal["anywhere", "log", "home"] = "anywhere"
 
-    @property
-    def disk_fault(self) -> DiskFault:
-        return DiskFault(self.fail, self.error, self.after, self.count)
+    @model_validator(mode="after")
+    def _possible(self) -> Fault:
+        if self.where != "anywhere" and (self.count is not None or self.fail == "flush"):
+            raise ValueError("`where` is for reads or writes that fail for good: no `count`")
+        return self
+
+    def disk_fault(self, base: Path, journal: JournalMap | None) -> DiskFault:
+        """What befalls the disk.  `base` is the fresh file system."""
+        blocks: Iterable[int] = ()
+        if self.where != "anywhere":
+            log = journal.disk_blocks if journal is not None else frozenset[int]()
+            blocks = log if self.where == "log" else set(in_use(base.read_bytes())) - log
+        # File systems write whole blocks, so the first sector of each is enough.
+        sectors = tuple(block * BLOCK // _SECTOR for block in sorted(blocks))
+        return DiskFault(self.fail, self.error, self.after, self.count, sectors)
 
 
 class KillAt(Spec):
@@ -103,6 +122,7 @@ class Trial(Spec):
         if self.fault is not None:
             fault = self.fault
             parts.append(f"{fault.fail}-{fault.error.lower()}-{fault.op}")
+            parts += [fault.where] if fault.where != "anywhere" else []
             parts += [f"after{fault.after}"] if fault.after else []
             parts += [f"times{fault.count}"] if fault.count else []
         if self.kill is not None:

@@ -26,12 +26,16 @@ _EVENTS: dict[Request, str] = {"read": "read_aio", "write": "write_aio", "flush"
 
 @dataclass(frozen=True)
 class DiskFault:
-    """Requests of one kind fail: the first `after` pass, then `count` fail (None: all of them)."""
+    """Requests of one kind fail: the first `after` pass, then `count` fail (None: all of them).
+
+    With `sectors` (of 512 bytes) only those that touch one of them fail, `count` times each.
+    """
 
     fail: Request
     error: Error = "EIO"
     after: int = 0
     count: int | None = None
+    sectors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,14 @@ def blkdebug(fault: DiskFault, disk: str) -> dict[str, Any]:
         "errno": getattr(errno, fault.error),
         "once": fault.count is not None,
     }
+    places = [{"sector": sector} for sector in fault.sectors] or [{}]
     steps = [{"event": event, "state": n, "new_state": n + 1} for n in range(1, last)]
     return {
         "driver": "blkdebug",
         "node-name": _node(disk),
         "image": below(disk),
         **({"set-state": steps} if steps else {}),  # QEMU takes no empty list
-        "inject-error": [rule] * (fault.count or 1),
+        "inject-error": [{**rule, **place} for place in places] * (fault.count or 1),
     }
 
 

@@ -33,6 +33,8 @@ def campaign(*trials: dict[str, Any], **more: Any) -> Campaign:
         ({"boot": 2}, "needs a `setup`"),
         ({"fault": {"fail": "write", "op": 9}}, "no operation 9"),
         ({"fault": {"fail": "erase"}}, "read"),
+        ({"fault": {"fail": "flush", "where": "log"}}, "fail for good"),
+        ({"fault": {"fail": "write", "where": "home", "count": 3}}, "fail for good"),
         ({"kill": {"phase": "lunch"}}, "checkpoint"),
         ({"kill": {}}, "or a `within`"),
         ({"kill": {"phase": "commit", "within": "3s"}}, "or a `within`"),
@@ -45,9 +47,10 @@ def test_a_trial_that_can_not_be_is_refused(trial: dict[str, Any], wrong: str) -
 
 def test_trials_are_runs_of_their_own_with_names_of_their_own() -> None:
     fault = {"fail": "write", "op": 1, "after": 2, "count": 3}
-    made = campaign({"fault": fault}, {"kill": {"phase": "commit", "nth": 2}})
+    home = {"fail": "write", "where": "home"}
+    made = campaign({"fault": fault}, {"fault": home}, {"kill": {"phase": "commit", "nth": 2}})
     names = [trial.name for trial in made.fates if trial]
-    assert names == ["write-eio-1-after2-times3", "kill-commit-2"]
+    assert names == ["write-eio-1-after2-times3", "write-eio-0-home", "kill-commit-2"]
     with pytest.raises(ValidationError, match="the same"):
         campaign({"fault": fault}, {"fault": fault})
 
@@ -89,6 +92,8 @@ def test_requests_pass_before_a_fault_one_state_for_each() -> None:
     assert [(s["state"], s["new_state"]) for s in made["set-state"]] == [(1, 2), (2, 3)]
     assert len(made["inject-error"]) == 3
     assert all(r["state"] == 3 and r["once"] and r["errno"] == 28 for r in made["inject-error"])
+    placed = blkdebug(DiskFault("write", sectors=(8, 80)), "crash")["inject-error"]
+    assert [rule["sector"] for rule in placed] == [8, 80]
     lasting = blkdebug(DiskFault("flush"), "crash")
     assert "set-state" not in lasting and not lasting["inject-error"][0]["once"]
 

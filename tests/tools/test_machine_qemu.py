@@ -335,6 +335,8 @@ def test_a_disk_fails_as_told_and_is_healed(rundir: RunDir, tmp_path: Path) -> N
         (DiskFault("write", "ENOSPC", after=2), "..NNN"),
         (DiskFault("write", "EIO", after=1, count=2), ".EE.."),
         (DiskFault("read", "EIO"), "....."),
+        (DiskFault("write", "EIO", sectors=(8, 24)), ".E.E."),
+        (DiskFault("write", "EIO", after=2, sectors=(8, 24)), "...E."),
     ],
 )
 def test_blkdebug_takes_the_rules_as_they_are_meant(
