@@ -79,7 +79,7 @@ def summarise(store: Store, out: Path) -> Summary:
         maps=_maps(campaign, store, by_variant),
         phases=tuple(store.seconds()),
         versions=tuple(json.loads(store.meta("versions") or "{}").items()),
-        next_step=f"hurdle judge {wrong[0].folder}" if wrong else "",
+        next_step=f"hurdle judge {_simplest(wrong).folder}" if wrong else "",
         started=store.meta("started") or "",
     )
 
@@ -206,6 +206,11 @@ def _causes(
         found += [_cause(members, known, names, out) for (_, _, known), members in alike.items()]
         found += _run_causes(campaign, store, variant, names, out)
     return sorted(found, key=lambda cause: (cause.expected, cause.variant, -cause.count))
+
+
+def _simplest(causes: Sequence[Cause]) -> Cause:
+    """The one to look at first: a state before a run as a whole, few writes before many."""
+    return min(causes, key=lambda cause: (not cause.models, len(cause.state), cause.state))
 
 
 def _cause(members: Sequence[Group], expected: bool, names: Sequence[str], out: Path) -> Cause:

@@ -53,6 +53,11 @@ def test_a_failure_is_saved_small_and_judged_again_without_the_run(folder: Path)
         summary = summarise(store, folder / "out")
     text = page(summary)
     assert summary.tone == "fail" and summary.next_step.startswith("hurdle judge ")
+    first = json.loads((Path(summary.next_step.split()[-1]) / "failure.json").read_text())
+    simplest = min(
+        (each.state for each in summary.causes if each.folder), key=lambda s: (len(s), s)
+    )
+    assert first["model"] == "prefix" and simplest.startswith("prefix-")
     assert all(f"hurdle judge {each}" in text for each in saved) and "<svg" in text
     assert JUnitXml.fromstring(junit_xml(summary)).failures > 0
     (base.parent / "base.raw").unlink()  # nothing of the run is needed
