@@ -12,7 +12,7 @@ from harness.errors import InfraError, UsageError
 from harness.images.source.apt import AptArchive, PrivateApt
 from harness.images.source.fetch import Fetcher, apply_series
 from harness.images.source.root import assemble, link, make_image, parse_node
-from harness.images.source.sources import DirSource, GitSource
+from harness.images.source.sources import AptSource, DirSource, GitSource
 from harness.images.source.stage import Edit, Stage, Step
 from harness.images.source.workshop import Result, Workshop
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.tools
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
-    archive = AptArchive("http://mirror.invalid", ("sid",), tmp_path / "key")
+    archive = AptArchive("http://127.0.0.1:9", ("sid",), tmp_path / "key")
     fetcher = Fetcher(tmp_path / "shop", PrivateApt(tmp_path / "shop/apt", archive))
     return Workshop(tmp_path / "shop", fetcher, jobs=2, say=lambda text: None)
 
@@ -215,6 +215,21 @@ def test_what_was_fetched_is_built_without_its_origin(
     shop.fetch([stage, LIBRARY])
     origin.rename(tmp_path / "away")
     assert (shop.build([stage])["git"].out / "f").read_text() == "1"
+
+
+def test_what_cannot_be_fetched_is_told_with_another_way(shop: Workshop, tmp_path: Path) -> None:
+    away = Stage("git", (), source=GitSource(str(tmp_path / "no-repository"), "v1"))
+    with pytest.raises(InfraError, match="can't fetch git:") as of_git:
+        shop.build([away])
+    assert "dir:PATH" in (of_git.value.hint or "")
+    package = Stage("dash", (), source=AptSource("dash"))
+    with pytest.raises(InfraError, match="key is missing") as of_key:
+        shop.build([package])
+    assert "debian-archive-keyring" in (of_key.value.hint or "")
+    (tmp_path / "key").touch()
+    with pytest.raises(InfraError, match="package index of http") as of_apt:
+        shop.build([package])
+    assert "archive.mirror=URL" in (of_apt.value.hint or "")
 
 
 def test_debian_patches_are_applied_in_order(tmp_path: Path) -> None:

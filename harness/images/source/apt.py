@@ -134,6 +134,11 @@ class PrivateApt:
     def _ready(self) -> None:
         """Write the configuration and fetch the index, unless both were done for this archive."""
         tool("apt-get")
+        if not self.archive.keyring.is_file():
+            raise InfraError(
+                f"{self.archive.keyring} is missing, by which apt checks what it fetches",
+                hint="apt-get install debian-archive-keyring, or --set archive.keyring=FILE",
+            )
         lines = sources_list(self.archive)
         stamp = self.folder / "index-of"
         if stamp.exists() and stamp.read_text() == lines:
@@ -150,7 +155,14 @@ class PrivateApt:
         (self.folder / "state/status").touch()
         (self.folder / "etc/sources.list").write_text(lines)
         self._conf.write_text(apt_conf(self.folder))
-        run(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], timeout=900, env=self._env)
+        argv = ["apt-get", "-o", "APT::Update::Error-Mode=any", "update"]
+        try:
+            run(argv, timeout=900, env=self._env)
+        except InfraError as exc:
+            raise InfraError(
+                f"can't fetch the package index of {self.archive.mirror}: {exc}",
+                hint="check the network, or take another mirror: --set archive.mirror=URL",
+            ) from exc
         stamp.write_text(lines)
 
 

@@ -170,7 +170,13 @@ class Fetcher:
         if not own.exists():
             run(["git", "init", "--quiet", "--bare", str(own)])
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        run(["git", "-C", str(own), "fetch", "--quiet", source.url, *refs], timeout=3600)
+        try:
+            run(["git", "-C", str(own), "fetch", "--quiet", source.url, *refs], timeout=3600)
+        except InfraError as exc:
+            raise InfraError(
+                f"can't fetch {source}: {exc}",
+                hint="check the network and the address, or give a local tree as dir:PATH",
+            ) from exc
         commit = _commit_id(own, source.commit)
         if not commit:
             raise UsageError(f"{source}: the repository has no such commit", hint="check the id")
