@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.experiment.trial import Trial
 from harness.oracles.acknowledged import Strictness
 from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Expectation, Oracle
-from harness.workloads.agent.ace import sample, sequences
+from harness.workloads.agent.ace import METADATA, sample, sequences
 from harness.workloads.agent.mixes import MIXES, mix
 from harness.workloads.agent.oplist import OpList, parse, single
 from harness.workloads.agent.patterns import names, pattern_list
@@ -52,12 +52,17 @@ class Stress(Spec):
 class Sequences(Spec):
     """Short sequences of operations, each with what persists it: bounded-exhaustive testing.
 
-    All of `length`, or `count` of them, drawn by `seed`.
+    All of `length`, or `count` of them, drawn by `seed`; of those of three only metadata's.
     """
 
     length: int = Field(default=1, ge=1, le=3)
     count: int | None = Field(default=None, ge=1)
     seed: int = 1
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of core operations; none: all of them."""
+        return METADATA if self.length > 2 else ()
 
     @model_validator(mode="after")
     def _bounded(self) -> Sequences:
@@ -122,7 +127,7 @@ class Lists(Spec):
             if each.count is None:
                 threads = tuple(sequences(each.length))
             else:
-                threads = sample(each.length, each.count, each.seed)
+                threads = sample(each.length, each.count, each.seed, each.kinds)
             found += [single(1, ops) for ops in threads]
         for drawn in self.mixes:
             found += [mix(drawn.mix, seed, drawn.ops, semantics=semantics) for seed in drawn.seeds]

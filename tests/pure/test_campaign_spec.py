@@ -187,3 +187,13 @@ def test_a_campaign_is_read_again_as_its_results_keep_it(more: dict[str, object]
     kept = made.model_dump_json(by_alias=True, exclude_unset=True)
     assert Campaign.model_validate_json(kept) == made
     assert Campaign.model_validate_json(kept).model_dump_json(by_alias=True, exclude_unset=True)
+
+
+def test_sequences_of_three_are_of_metadata_alone() -> None:
+    drawn = {"lists": {"sequences": [{"length": 3, "count": 40, "seed": 2}]}}
+    made = Campaign.model_validate({"name": "own", "title": "own", "expect": {"ext3": {}}, **drawn})
+    assert made.lists is not None
+    lists = made.lists.op_lists(LINUX)
+    names = {op.name for each in lists for thread in each.threads for op in thread}
+    assert len(lists) == 40 and {"link", "rename", "unlink", "write"} <= names
+    assert not names & {"chmod", "truncate", "symlink", "swrite", "mwrite", "rmdir"}
