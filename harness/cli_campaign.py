@@ -149,4 +149,4 @@ def report_again(folder: Path) -> None:
 
     with Store(folder / RESULTS) as store:
         write_campaign(summarise(store, folder), folder)
-    print(f"wrote {folder / 'report.html'} and {folder / 'junit.xml'}")
+    print(f"wrote {folder / 'report.html'}, {folder / 'table.md'} and {folder / 'junit.xml'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Oracle, Verdict
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Row:
     model: CrashModel
     states: int
     cells: tuple[Cell, ...]
+
+    @property
+    def by_oracle(self) -> dict[Oracle, Cell]:
+        return {cell.oracle: cell for cell in self.cells}
 
 
 @dataclass(frozen=True)
@@ -161,3 +165,9 @@ class Summary:
     versions: tuple[tuple[str, str], ...]
     next_step: str
     started: str = ""  #: ISO 8601
+
+    @property
+    def oracles(self) -> tuple[Oracle, ...]:
+        """Those that said something of a row, in their order."""
+        found = {cell.oracle for row in self.rows for cell in row.cells}
+        return tuple(each for each in (*CAMPAIGN_ORACLES, *RUN_ORACLES) if each in found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.campaign import Row, Side, Summary
+from harness.report.campaign import Side, Summary
 from harness.report.text import clean_line
 from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, Oracle, Verdict
 
@@ -39,17 +39,15 @@ def _side(side: Side, states: Sequence[Oracle], runs: Sequence[Oracle]) -> tuple
     )
 
 
-def model_table(rows: Sequence[Row]) -> Table:
+def model_table(summary: Summary) -> Table:
     """A line for each crash model of a variant: how many of its states fail by each oracle."""
-    found = {cell.oracle for row in rows for cell in row.cells}
-    oracles = [each for each in (*CAMPAIGN_ORACLES, *RUN_ORACLES) if each in found]
+    oracles = summary.oracles
     lines: Table = [("variant", "crash", "states", *map(str, oracles))]
     before = ""
-    for row in rows:
-        by_oracle = {cell.oracle: cell for cell in row.cells}
+    for row in summary.rows:
         cells = []
         for oracle in oracles:
-            cell = by_oracle.get(oracle)
+            cell = row.by_oracle.get(oracle)
             if cell is None:
                 cells.append("")
             elif oracle in RUN_ORACLES or cell.found in (Verdict.VOID, Verdict.INFRA):
@@ -76,7 +74,7 @@ def markdown(summary: Summary) -> str:
             "",
             NOTE,
             "",
-            *_lines(model_table(summary.rows), right=2),
+            *_lines(model_table(summary), right=2),
             "",
         ]
     )

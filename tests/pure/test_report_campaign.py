@@ -96,7 +96,7 @@ def test_the_tables_have_every_figure_that_the_page_has() -> None:
     said = replace(made.sides[1], oracles={}, of_log={Oracle.LIVENESS: OfRuns(Verdict.FAIL, 2, 3)})
     *_, barrier, liveness = side_table((made.sides[0], said))[2]
     assert (barrier, liveness) == ("-", "FAIL 2 of 3")
-    _, first, second = model_table(made.rows)
+    _, first, second = model_table(made)
     assert first[:4] == ("ext3", "prefix", "100", "0") and second[3] == "40"
     text = markdown(summary("\x1b[2J|"))
     assert "\x1b" not in text and "| ext2 | 100 | 40 | 40 |" in text
