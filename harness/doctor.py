@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import psutil
 from harness.disk.attach import probe_methods
 from harness.errors import InfraError
 from harness.images.cache import Cache
+from harness.images.source import host
 from harness.machine.accel import kvm_obstacle
 from harness.machine.proofs import Proof, Proofs
 from harness.process import run
@@ -83,6 +84,7 @@ def checks() -> tuple[Check, ...]:
         check_fuse(),
         *_attach_checks(),
         *(check_tool(requirement) for requirement in REQUIREMENTS),
+        check_source_build(host.missing()),
         *_space_checks(),
         _memory(),
         _cores(),
@@ -163,6 +165,15 @@ def check_tool(requirement: Requirement) -> Check:
             f"{least} or newer is needed ({requirement.why}): install {package} of a newer release",
         )
     return Check(name, True, f"{shown} ({path})", "")
+
+
+def check_source_build(missing: Sequence[str]) -> Check:
+    """Whether a Hurd can be built from source packages, which not everybody wants to do."""
+    if missing:
+        found = f"a build lacks {', '.join(missing)}"
+        cure = f"for hurd-i386-source only: apt-get install {' '.join(missing)}"
+        return Check("Hurd from source", None, found, cure)
+    return Check("Hurd from source", True, "all that a build needs is installed", "")
 
 
 def require(*programs: str) -> None:

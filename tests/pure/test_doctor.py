@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from harness import doctor
-from harness.doctor import REQUIREMENTS, Requirement, check_fuse, check_kvm, check_space, check_tool
+from harness.doctor import (
+    REQUIREMENTS,
+    Requirement,
+    check_fuse,
+    check_kvm,
+    check_source_build,
+    check_space,
+    check_tool,
+)
 from harness.errors import InfraError
+from harness.images.source import host
 from harness.machine.proofs import Proof
 from harness.tools import PACKAGES
 
@@ -105,6 +114,14 @@ def test_what_runs_found_of_kvm_is_told_with_the_way_to_look_again(tmp_path: Pat
     assert check_kvm({"a": good}, tmp_path / "kvm").ok is True
     gone = check_kvm({"a": good}, tmp_path / "no-kvm")
     assert gone.ok is None and "does not exist" in gone.found
+
+
+def test_a_hurd_from_source_may_lack_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_source_build(()).ok is True
+    monkeypatch.setattr(host, "PROGRAMS", {"no-such-b": "pkg-b", "no-such-a": "pkg-a"})
+    lacking = check_source_build(host.missing())
+    assert lacking.ok is None  # everything else works without
+    assert "apt-get install" in lacking.cure and "pkg-a pkg-b" in lacking.cure
 
 
 def test_space_is_measured_where_the_folder_will_be(tmp_path: Path) -> None:

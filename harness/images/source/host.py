@@ -33,16 +33,22 @@ PROGRAMS = {
 HEADERS = {"gmp.h": "libgmp-dev", "mpfr.h": "libmpfr-dev", "mpc.h": "libmpc-dev"}
 
 
+def missing() -> tuple[str, ...]:
+    """Debian packages that the host lacks."""
+    lacks = {package for name, package in PROGRAMS.items() if not find_tool(name)}
+    if find_tool("gcc"):
+        lacks |= {package for header, package in HEADERS.items() if not _has_header(header)}
+    return tuple(sorted(lacks))
+
+
 def check() -> None:
     """Raise `InfraError` with one command that installs all that is missing."""
-    missing = {package for name, package in PROGRAMS.items() if not find_tool(name)}
-    if find_tool("gcc"):
-        missing |= {package for header, package in HEADERS.items() if not _has_header(header)}
-    if missing:
+    lacks = missing()
+    if lacks:
         raise InfraError(
             "building a guest from source needs packages that are not installed: "
-            + ", ".join(sorted(missing)),
-            hint=f"apt-get install {' '.join(sorted(missing))}",
+            + ", ".join(lacks),
+            hint=f"apt-get install {' '.join(lacks)}",
         )
 
 
