@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from harness.config import load, parse_overrides
-from harness.images.recipe import load_recipe
 
 
 def campaign(
@@ -59,7 +58,7 @@ def campaign(
     from harness.campaign.spec import Campaign, campaign_path
 
     spec = load(campaign_path(name), Campaign, parse_overrides(settings or []))
-    recipe = load_recipe(guest or spec.guest, parse_overrides(guest_settings or []))
+    recipe = spec.recipe(guest, guest_settings or [])
     options = Options(
         out=out or Path("out") / f"{spec.name}-{recipe.name}",
         workers=workers or default_workers(),
@@ -80,14 +79,17 @@ def mutants(
     ] = None,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="How many are drawn.")] = 12,
     seed: Annotated[int, typer.Option(metavar="N", help="By which they are drawn.")] = 1,
-    name: Annotated[
-        str, typer.Option("--campaign", metavar="CAMPAIGN", help="What has to notice them.")
-    ] = "mutants",
+    campaigns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--campaign", metavar="CAMPAIGN", help="What has to notice them; else all mutants*."
+        ),
+    ] = None,
     variant: Annotated[
         str, typer.Option(metavar="NAME", help="Into which they are planted.")
     ] = "ours",
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="A campaign's folder for each, and the report.")
+        Path, typer.Option(metavar="DIR", help="A folder for each, and the report.")
     ] = Path("out/mutants"),
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes; else one per processor.")
@@ -99,16 +101,18 @@ def mutants(
 ) -> None:
     """Plant defects in the guest's ext2fs, one at a time, and see which oracle notices.
 
-    guest-patches/sim/mutants.txt has them.  0: each was noticed, and nothing fails without one.
+    guest-patches/sim/mutants.txt has them.  Each goes through the campaigns up to the first
+    workload with a failure.  0: each was noticed, and nothing fails without one.
 
     Example: hurdle mutants --seed 1 --count 12
     """
     from harness.campaign.mutants import run_mutants
     from harness.campaign.run import Options, default_workers
-    from harness.campaign.spec import Campaign, campaign_path
+    from harness.campaign.spec import Campaign, campaign_path, shipped_campaigns
     from harness.variants.mutants import disk_mutants, draw, named
 
-    spec = load(campaign_path(name), Campaign)
+    wanted = campaigns or [each.stem for each in shipped_campaigns() if "mutants" in each.stem]
+    specs = [load(campaign_path(each), Campaign) for each in wanted]
     known = disk_mutants()
     chosen = named(known, names) if names else draw(known, count, seed)
     options = Options(
@@ -119,7 +123,7 @@ def mutants(
         variant=variant,
         hurd=hurd,
     )
-    raise typer.Exit(int(run_mutants(spec, load_recipe(spec.guest), chosen, options)))
+    raise typer.Exit(int(run_mutants([(each, each.recipe()) for each in specs], chosen, options)))
 
 
 def judge(

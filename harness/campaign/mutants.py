@@ -1,7 +1,7 @@
 """`hurdle mutants`: planted defects of the journal, each in the guest's ext2fs, and who notices.
 
-Each is a campaign of its own that ends behind the first case with an unexpected FAIL.  The first of
-all is the journal without a defect: what is not found there, and is found with it, is the defect.
+Each goes through campaigns, up to the first case with an unexpected FAIL.  The first of all is the
+journal without a defect: what is not found there, and is found with it, is the defect.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ _OUTCOME = "outcome.json"
 
 
 def run_mutants(
-    campaign: Campaign, recipe: Recipe, mutants: Sequence[Mutant], options: Options
+    benches: Sequence[tuple[Campaign, Recipe]], mutants: Sequence[Mutant], options: Options
 ) -> Exit:
-    """Run the campaign on `options.variant` with each defect; 0 when each is found.
+    """Run campaigns, each on its guest, on `options.variant` with each defect; 0: all were found.
 
     The whole journal has to pass, or nothing is proved: exit code 1.  With `options.resume` what
     was found earlier is kept.  A guest that breaks is a defect that was found.
     Raises `UsageError` and `InfraError`.
     """
-    runner = _Runner(campaign, recipe, options)
+    runner = _Runner(benches, options)
+    names = [campaign.name for campaign, _ in benches]
     whole: Outcome | None = None
     defects: list[Outcome] = []
     for mutant in (None, *mutants):
@@ -49,7 +50,7 @@ def run_mutants(
             whole = outcome
         else:
             defects.append(outcome)
-        write_mutants(whole, defects, campaign.name, options.command, options.out)
+        write_mutants(whole, defects, names, options.command, options.out)
     missed = [each.mutant for each in defects if not each.found]
     say(f"{len(defects) - len(missed)} of {len(defects)} found: {options.out / 'report.html'}")
     bad = missed or whole is None or whole.found
@@ -57,67 +58,73 @@ def run_mutants(
 
 
 class _Runner:
-    def __init__(self, campaign: Campaign, recipe: Recipe, options: Options) -> None:
-        name = options.variant or ""
-        described = recipe.variants.get(name)
-        if described is None or described.build is None:
-            raise UsageError(
-                f"{recipe.name} builds no variant {name!r}, so that no defect can be planted",
-                hint="give a guest and a --variant whose recipe has a `build`",
-            )
-        self._campaign = campaign
-        self._recipe = recipe
-        self._name, self._described = name, described
+    def __init__(self, benches: Sequence[tuple[Campaign, Recipe]], options: Options) -> None:
+        self._name = options.variant or ""
+        for _, recipe in benches:
+            described = recipe.variants.get(self._name)
+            if described is None or described.build is None:
+                raise UsageError(
+                    f"{recipe.name} builds no variant {self._name!r}, so that no defect can be "
+                    "planted",
+                    hint="give a guest and a --variant whose recipe has a `build`",
+                )
+        self._benches = benches
         self._options = options
 
     def outcome(self, mutant: Mutant | None) -> Outcome:
         """Build and judge one, or read what was found earlier."""
         name = mutant.name if mutant else _WHOLE
-        folder = self._options.out / name
-        earlier = folder / _OUTCOME
+        earlier = self._options.out / name / _OUTCOME
         if self._options.resume and earlier.is_file():
             data = json.loads(earlier.read_text())
             oracles = {oracle: tuple(models) for oracle, models in data.pop("oracles").items()}
             return Outcome(oracles=oracles, **data)
         say(f"{name}: building")
+        parts: list[Outcome] = []
+        with TemporaryDirectory(prefix="hurdle-mutant-") as scratch:
+            file = self._built(mutant, Path(scratch))
+            for campaign, recipe in self._benches:
+                parts.append(self._part(name, campaign, _planted(recipe, self._name, file)))
+                if mutant and parts[-1].found:  # the whole journal is judged to the end
+                    break
+        found = _together(parts)
+        write_atomically(earlier, json.dumps(asdict(found), indent=1).encode())
+        return found
+
+    def _part(self, name: str, campaign: Campaign, recipe: Recipe) -> Outcome:
+        """One campaign; its folder is below the defect's."""
         began, guest = time.monotonic(), ""
+        folder = self._options.out / name / campaign.name
         options = replace(
             self._options,
             out=folder,
             hurd=None,
             resume=False,
             force=True,
-            until_found=mutant is not None,  # the whole journal is judged to the end
+            until_found=name != _WHOLE,
         )
-        with TemporaryDirectory(prefix="hurdle-mutant-") as scratch:
-            try:
-                run_campaign(self._campaign, self._planted(mutant, Path(scratch)), options)
-            except GuestError as error:
-                guest = str(error)
-        found = self._judged(name, folder, guest, time.monotonic() - began)
-        write_atomically(earlier, json.dumps(asdict(found), indent=1).encode())
-        return found
+        try:
+            run_campaign(campaign, recipe, options)
+        except GuestError as error:
+            guest = str(error)
+        return self._judged(name, campaign, folder, guest, time.monotonic() - began)
 
-    def _planted(self, mutant: Mutant | None, scratch: Path) -> Recipe:
-        """The recipe whose variant is a program that was built from the defective sources."""
+    def _built(self, mutant: Mutant | None, scratch: Path) -> Path:
+        """The variant's program, built from the defective sources."""
+        build = self._benches[0][1].variants[self._name].build
         built = build_mutant(
-            mutant,
-            self._described.build or self._name,
-            scratch,
-            Cache.default(),
-            say,
-            tree=self._options.hurd,
+            mutant, build or self._name, scratch, Cache.default(), say, tree=self._options.hurd
         )
         file = scratch / "ext2fs"  # the cache keeps only the last few builds
         file.write_bytes(built.file.read_bytes())
-        planted = self._described.model_copy(update={"file": file, "build": None})
-        variants = {**self._recipe.variants, self._name: planted}
-        return self._recipe.model_copy(update={"variants": variants})
+        return file
 
-    def _judged(self, name: str, folder: Path, guest: str, seconds: float) -> Outcome:
+    def _judged(
+        self, name: str, campaign: Campaign, folder: Path, guest: str, seconds: float
+    ) -> Outcome:
         with Store(folder / RESULTS) as store:
             cases = [case for case, _ in store.cases()]
-            lines = campaign_lines(self._campaign, store, [self._name])
+            lines = campaign_lines(campaign, store, [self._name])
             wrong = [line for line in lines if line.found is Verdict.FAIL and not line.ok]
             failures = [each for case in cases for each in store.failures(case)]
             logs = [said for case in cases for said in store.log_verdicts(case)]
@@ -129,6 +136,7 @@ class _Runner:
         reasons += [said.reason for said in logs if said.verdict is Verdict.FAIL]
         return Outcome(
             mutant=name,
+            campaign=campaign.name if oracles or guest else "",
             oracles=oracles,
             example=reasons[0] if wrong and reasons else "",
             states=states,
@@ -138,8 +146,29 @@ class _Runner:
         )
 
 
+def _planted(recipe: Recipe, name: str, file: Path) -> Recipe:
+    """The recipe whose variant is the program `file`."""
+    planted = recipe.variants[name].model_copy(update={"file": file, "build": None})
+    return recipe.model_copy(update={"variants": {**recipe.variants, name: planted}})
+
+
+def _together(parts: Sequence[Outcome]) -> Outcome:
+    """What one defect came to over its campaigns, of which at most the last has found it.
+
+    Of the whole journal more than one may have failed: the first tells.
+    """
+    first = next((each for each in parts if each.found), parts[-1])
+    return replace(
+        first,
+        states=sum(each.states for each in parts),
+        fails=sum(each.fails for each in parts),
+        seconds=round(sum(each.seconds for each in parts), 1),
+    )
+
+
 def _words(outcome: Outcome) -> str:
     by = ", ".join(outcome.oracles) or ("the guest" if outcome.guest else "nobody")
+    by += f" in {outcome.campaign}" if outcome.campaign else ""
     return (
         f"{outcome.mutant}: noticed by {by}; {outcome.fails} of {outcome.states} states failed; "
         f"{outcome.seconds:.0f} s"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.config import Spec
+from harness.config import Spec, parse_overrides
 from harness.crash.plan import Limits
 from harness.errors import UsageError
 from harness.experiment.trial import Trial
+from harness.images.recipe import Recipe, load_recipe
 from harness.oracles.acknowledged import Strictness
 from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Expectation, Oracle
 from harness.workloads.agent.ace import METADATA, sample, sequences
@@ -233,6 +235,8 @@ class Campaign(Spec):
     title: str
     about: str = ""
     guest: str = "linux-control"
+    #: KEY=VALUE of the guest's recipe, as `--guest-set` has them
+    guest_set: tuple[str, ...] = ()
     disk: Disk = Disk()
     stress: Stress | None = None
     lists: Lists | None = None
@@ -340,6 +344,13 @@ class Campaign(Spec):
         """
         usual = Expectation.ANY if model is CrashModel.LYING else Expectation.PASS
         return self.expect.get(variant, {}).get(model, {}).get(oracle, usual)
+
+    def recipe(self, guest: str | None = None, settings: Sequence[str] = ()) -> Recipe:
+        """The campaign's guest, or another, with the campaign's settings and then `settings`.
+
+        Raises `UsageError`.
+        """
+        return load_recipe(guest or self.guest, parse_overrides([*self.guest_set, *settings]))
 
     def scenario(self, setup: tuple[Step, ...], steps: tuple[Step, ...]) -> Scenario:
         """A run as a scenario: what the guest is told to do until it is killed."""

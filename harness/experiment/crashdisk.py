@@ -47,8 +47,14 @@ def crash_machine(context: Context, name: str, folder: Path) -> MachineSpec:
     if request.scenario.disk.which == "root":
         return root_spec(request, variant, killed, scratch, log=log)
     fallible = request.trial is not None and request.trial.fault is not None
-    bus, sector = request.recipe.machine.disk_bus, request.scenario.disk.sector
-    disk = DiskSpec(CRASHED, killed, "raw", bus, log=log, sector=sector, fallible=fallible)
+    asked = request.scenario.disk
+    disk = DiskSpec(
+        *(CRASHED, killed, "raw", request.recipe.machine.disk_bus),
+        log=log,
+        sector=asked.sector,
+        fallible=fallible,
+        writes_per_second=asked.writes_per_second,
+    )
     return spec_for(request.recipe, request.image, (disk,), variant=name, scratch=scratch)
 
 

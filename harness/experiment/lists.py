@@ -157,7 +157,10 @@ def _in_guest(
         image,
         (
             DiskSpec(
-                *("crash", disk, "raw", recipe.machine.disk_bus), log=log, sector=bench.disk.sector
+                *("crash", disk, "raw", recipe.machine.disk_bus),
+                log=log,
+                sector=bench.disk.sector,
+                writes_per_second=bench.disk.writes_per_second,
             ),
         ),
         variant=bench.variant,

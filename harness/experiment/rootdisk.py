@@ -76,7 +76,8 @@ def root_spec(
         root_server(image, variant, scratch),
         sync_interval=request.scenario.disk.sync_interval,
     )
-    root = DiskSpec("root", disk, "raw", recipe.machine.disk_bus, log=log)
+    pace = request.scenario.disk.writes_per_second if log else None
+    root = DiskSpec("root", disk, "raw", recipe.machine.disk_bus, log=log, writes_per_second=pace)
     return replace(spec, boot=boot, disks=(root,))
 
 

@@ -111,6 +111,7 @@ def _disk(disk: DiskSpec) -> Iterator[str]:
         yield from ("-blockdev", options(driver=disk.format, node_name=disk.name, file=file_node))
         return
     log_node = f"{disk.name}-log"
+    logged = below(disk.name) if disk.fallible or disk.writes_per_second else disk.name
     yield "-blockdev"
     yield options(driver="file", node_name=log_node, filename=disk.log, cache__direct="off")
     yield from ("-blockdev", options(driver="raw", node_name=f"{disk.name}-raw", file=file_node))
@@ -118,7 +119,7 @@ def _disk(disk: DiskSpec) -> Iterator[str]:
     # log-super-update-interval=1: the super block counts every entry, as SIGKILL may come anywhere.
     yield options(
         driver="blklogwrites",
-        node_name=below(disk.name) if disk.fallible else disk.name,
+        node_name=logged,
         file=f"{disk.name}-raw",
         log=log_node,
         log_sector_size=LOG_SECTOR,
@@ -127,7 +128,14 @@ def _disk(disk: DiskSpec) -> Iterator[str]:
     if disk.fallible:
         # What is put between these two fails a request before the log has it.
         yield "-blockdev"
-        yield options(driver="raw", node_name=disk.name, file=below(disk.name))
+        yield options(driver="raw", node_name=disk.name, file=logged)
+    if disk.writes_per_second:
+        # Above the log: a write that has to wait has not reached the disk.
+        group = f"{disk.name}-pace"
+        yield "-object"
+        yield options("throttle-group", id=group, x_iops_write=disk.writes_per_second)
+        yield "-blockdev"
+        yield options(driver="throttle", node_name=disk.name, throttle_group=group, file=logged)
 
 
 def _drive(disk: DiskSpec) -> dict[str, str | int | Path]:

@@ -52,7 +52,7 @@ class Failed:
 
 
 def below(disk: str) -> str:
-    """The node under a disk that can fail."""
+    """The node under a disk that can fail, or is slowed down."""
     return f"{disk}-logged"
 
 

@@ -36,7 +36,8 @@ class DiskSpec:
     `blank` (bytes) each machine makes its own empty file, and `path` is only a name.  `slot` is a
     fixed place on the bus.  `sector` is the physical sector (bytes) that the guest is told of; it
     may write 512 bytes in any case.  With `fallible`, which needs `log`, the disk can be told to
-    fail requests (harness/machine/faults.py), and the guest is told of errors.
+    fail requests (harness/machine/faults.py), and the guest is told of errors.  With
+    `writes_per_second`, which needs `log`, it takes no more than so many.
     """
 
     name: str
@@ -50,6 +51,7 @@ class DiskSpec:
     slot: int | None = None
     sector: int = 512
     fallible: bool = False
+    writes_per_second: int | None = None
 
     def __post_init__(self) -> None:
         if self.log is not None and (self.format != "raw" or self.snapshot):
@@ -62,6 +64,11 @@ class DiskSpec:
             raise UsageError(
                 f"the disk {self.name} can't be made to fail: its writes are not logged",
                 hint="give it a write log",
+            )
+        if self.writes_per_second is not None and (self.log is None or self.fallible):
+            raise UsageError(
+                f"the disk {self.name} can't be slowed down: it is not logged, or is to fail",
+                hint="leave out `writes_per_second`, or the fault",
             )
 
 

@@ -14,12 +14,13 @@ from harness.report.html import environment
 class Outcome:
     """What became of a defect.
 
-    `oracles` are those that failed unexpectedly, with the crash models that they failed over;
-    `states` were judged until then, `fails` of them failed.  `guest` says what ended the guest, if
-    something did: then no state was judged.
+    `campaign` is the one that noticed it.  `oracles` are those that failed unexpectedly, with the
+    crash models that they failed over; `states` were judged until then, `fails` of them failed.
+    `guest` says what ended the guest, if something did: then no state was judged.
     """
 
     mutant: str
+    campaign: str
     oracles: dict[str, tuple[str, ...]]
     example: str  #: the first failure's reason, in words
     states: int
@@ -33,7 +34,11 @@ class Outcome:
 
 
 def write_mutants(
-    whole: Outcome | None, defects: Sequence[Outcome], campaign: str, command: str, out: Path
+    whole: Outcome | None,
+    defects: Sequence[Outcome],
+    campaigns: Sequence[str],
+    command: str,
+    out: Path,
 ) -> None:
     """Write `report.html`.  `whole` is the journal without a defect."""
     missed = [each for each in defects if not each.found]
@@ -45,7 +50,7 @@ def write_mutants(
             whole=whole,
             defects=defects,
             missed=missed,
-            campaign=campaign,
+            campaigns=campaigns,
             command=command,
             tone=tone,
         )

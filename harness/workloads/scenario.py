@@ -278,6 +278,8 @@ class Disk(Spec):
     size: Size = 64 << 20
     #: bytes that the disk says it writes whole (its physical sector); what a torn write consists of
     sector: Literal[512, 4096] = 512
+    #: that it takes at most, as a disk with moving parts; None: what the host does
+    writes_per_second: int | None = Field(default=None, ge=10)
     inode_size: Literal[128, 256] = 128
     journal_blocks: int | None = Field(default=None, ge=1024)  #: of 4 KiB; None: mke2fs decides
 

@@ -49,6 +49,22 @@ def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> Non
         assert len(campaign.scenario(campaign.setup, steps).steps) == len(steps) + 1
 
 
+def test_a_campaign_changes_its_guest_and_the_command_line_changes_more() -> None:
+    campaign = Campaign.model_validate(
+        {
+            "name": "small",
+            "title": "small",
+            "guest": "hurd-i386-source",
+            "guest_set": ["machine.memory_mib=48", "boot.seconds=70"],
+            "steps": [{"mkdir": "a"}],
+            "expect": {"ours": {}},
+        }
+    )
+    recipe = campaign.recipe(None, ["boot.seconds=80"])
+    assert (recipe.machine.memory_mib, recipe.boot.seconds) == (48, 80)
+    assert campaign.recipe("linux-control").machine.memory_mib == 48
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

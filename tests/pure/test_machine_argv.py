@@ -79,6 +79,16 @@ def test_the_guest_is_told_what_the_disk_writes_whole() -> None:
     assert "physical_block_size=4096" in split_like_qemu(device)
 
 
+def test_a_slow_disk_waits_above_its_log() -> None:
+    argv = qemu_argv(spec(replace(DISK, writes_per_second=100)), "tcg", PATHS)
+    assert values(argv, "-object") == ["throttle-group,id=crash-pace,x-iops-write=100"]
+    log, pace = values(argv, "-blockdev")[-2:]
+    assert "node-name=crash-logged" in split_like_qemu(log)
+    assert pace == "driver=throttle,node-name=crash,throttle-group=crash-pace,file=crash-logged"
+    with pytest.raises(UsageError, match="can't be slowed down"):
+        replace(DISK, writes_per_second=100, fallible=True)
+
+
 def test_the_second_serial_port_is_there_where_ssh_goes_over_it() -> None:
     assert values(qemu_argv(spec(), "tcg", PATHS), "-serial") == ["chardev:console"]
     argv = qemu_argv(replace(spec(), relay=True), "tcg", PATHS)

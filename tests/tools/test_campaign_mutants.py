@@ -57,8 +57,8 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def guestless(wanted: Campaign, planted: Recipe, options: Options) -> Exit:
         described = planted.variants["made"]
         assert described.build is None and described.file is not None
-        assert options.until_found is (options.out.name != "none")
-        if options.out.name == "deadly":
+        assert options.until_found is (_defect(options) != "none")
+        if _defect(options) == "deadly":
             with Store(_made(options.out) / RESULTS):
                 raise GuestError("the guest panicked")
         with (
@@ -67,12 +67,17 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             Live(Console(quiet=True)) as live,
             local_workers(1) as executor,
         ):
-            Judging(wanted, rundir, store, live, (executor, 1)).judge(logged(options.out.name))
+            Judging(wanted, rundir, store, live, (executor, 1)).judge(logged(_defect(options)))
         return Exit.OK
 
     monkeypatch.setattr(mutants, "run_campaign", guestless)
     monkeypatch.setattr(mutants, "build_mutant", lambda *_, **__: Build(file, None))  # type: ignore[arg-type]
     yield folder / "out"
+
+
+def _defect(options: Options) -> str:
+    """Its folder has one for each campaign."""
+    return options.out.parent.name
 
 
 def _made(folder: Path) -> Path:
@@ -87,21 +92,23 @@ def options(out: Path, *, resume: bool = False) -> Options:
 def test_a_defect_is_found_by_an_oracle_or_by_the_guest_or_missed(
     run: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = campaign(torn=0, recovery=0, lying=0)
-    code = mutants.run_mutants(wanted, recipe(), (FLUSHLESS, DEADLY, HARMLESS), options(run))
+    one = campaign(torn=0, recovery=0, lying=0)
+    wanted = [(one.model_copy(update={"name": name}), recipe()) for name in ("first", "second")]
+    code = mutants.run_mutants(wanted, (FLUSHLESS, DEADLY, HARMLESS), options(run))
     assert code is Exit.UNEXPECTED  # one was missed
     said = capfd.readouterr().err
     assert "none: noticed by nobody" in said and "harmless: noticed by nobody" in said
-    assert "deadly: noticed by the guest" in said and "2 of 3 found" in said
+    assert "deadly: noticed by the guest in first" in said and "2 of 3 found" in said
     (found,) = (line for line in said.splitlines() if line.startswith("flushless: noticed"))
-    assert "barrier" in found and "structure" in found
+    assert "barrier" in found and "structure" in found and "in first;" in found
+    assert not (run / "flushless" / "second").exists() and (run / "harmless" / "second").exists()
     page = (run / "report.html").read_text()
     assert "1 defect of the journal went unnoticed" in page and "the guest panicked" in page
-    (run / "none" / RESULTS).unlink()
-    again = mutants.run_mutants(wanted, recipe(), (FLUSHLESS,), options(run, resume=True))
+    (run / "none" / "first" / RESULTS).unlink()
+    again = mutants.run_mutants(wanted, (FLUSHLESS,), options(run, resume=True))
     assert again is Exit.OK
 
 
 def test_only_a_variant_that_is_built_can_have_a_defect(folder: Path) -> None:
     with pytest.raises(UsageError, match="no defect can be planted"):
-        mutants.run_mutants(campaign(), load_recipe("linux-control"), (), options(folder))
+        mutants.run_mutants([(campaign(), load_recipe("linux-control"))], (), options(folder))

@@ -26,11 +26,15 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class Mix:
-    """How often each operation is drawn against the others, and by how many threads."""
+    """How often each operation is drawn against the others, and by how many threads.
+
+    Each thread begins with `folders` directories that it makes.
+    """
 
     title: str
     threads: int
     weights: Mapping[str, int]
+    folders: int = 0
 
 
 MIXES: dict[str, Mix] = {
@@ -123,6 +127,12 @@ MIXES: dict[str, Mix] = {
         2,
         {"mkdir": 40, "creat": 4, "large": 8, "symlink": 4, "rmdir": 8, "fsync-folder": 1},
     ),
+    "moves": Mix(
+        "many folders that are moved about, and nobody syncs: threads wait for room in the log",
+        2,
+        {"rename-folder": 30, "mkdir": 6, "rename": 6, "creat": 2},
+        folders=350,
+    ),
     "shells": Mix(
         "scripts that write from several shells, and nobody syncs",
         6,
@@ -161,6 +171,7 @@ class _Draw:
         self._mix = chosen
         self._semantics = semantics
         self._tree: Tree = fresh()
+        self._walked: tuple[Tree, list[tuple[str, int]]] = (self._tree, [])
         self._ops: list[list[Op]] = [[] for _ in range(chosen.threads)]
         self._names = 0
 
@@ -171,12 +182,22 @@ class _Draw:
         if self._mix.threads > 1:
             for thread in range(self._mix.threads):
                 self._do(thread, Op("barrier", ("start",)))
+        self._folders()
+        count += self._mix.folders
         kinds, weights = list(self._mix.weights), list(self._mix.weights.values())
         while any(len(ops) < count for ops in self._ops):
             for thread, ops in enumerate(self._ops):
                 if len(ops) < count:
                     self._step(thread, kinds, weights)
         return tuple(map(tuple, self._ops))
+
+    def _folders(self) -> None:
+        """Each thread's first directories, below one another by chance."""
+        made = [[f"t{thread}"] for thread in range(self._mix.threads)]
+        for number in range(self._mix.folders):
+            for thread, own in enumerate(made):
+                own.append(f"{self._rng.choice(own)}/f{number}")
+                self._do(thread, Op("mkdir", (own[-1], 0o755)))
 
     def _step(self, thread: int, kinds: list[str], weights: list[int]) -> None:
         """One drawn operation, or a new file where twenty draws found nothing to work on."""
@@ -199,11 +220,13 @@ class _Draw:
 
     def _mine(self, thread: int, kind: str) -> list[str]:
         """A thread's own objects, its directory left out."""
-        tree = self._tree
+        if self._walked[0] is not self._tree:
+            self._walked = self._tree, list(self._tree.walk())
+        tree, paths = self._walked
         own, shared = f"t{thread}/", f"s/{thread}-"
         found = [
             path
-            for path, number in tree.walk()
+            for path, number in paths
             if path.startswith((own, shared)) and tree.nodes[number].kind == kind
         ]
         return sorted(found)  # a tree has no order that another process would repeat
