@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.config import Spec, parse_overrides
 from harness.crash.plan import Limits
@@ -32,11 +33,22 @@ Expected = dict[CrashModel, dict[Oracle, Expectation]]
 _SYNC = Step.model_validate({"sync": {}})
 
 
+def _seeds(value: object) -> object:
+    """`101..148` as all seeds from 101 to 148."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)\.\.(\d+)", value)):
+        return tuple(range(int(match[1]), int(match[2]) + 1))
+    return value
+
+
+#: a list of seeds, or a range such as `101..148`
+Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds), Field(min_length=1, max_length=10_000)]
+
+
 class Stress(Spec):
     """Random operations; each seed is a run of its own, with its own guest and file system."""
 
     ops: int = Field(default=150, ge=1, le=5000)
-    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    seeds: Seeds = (1,)
     #: runs of each seed: each but the first goes on from a crash state of the one before, which the
     #: guest mounts
     rounds: int = Field(default=1, ge=1, le=20)
@@ -78,7 +90,7 @@ class RandomMix(Spec):
 
     mix: str
     ops: int = Field(default=40, ge=1, le=2000)  #: of each thread
-    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    seeds: Seeds = (1,)
 
     @field_validator("mix")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from harness.campaign.compare import Count, compare, exit_code
@@ -213,3 +214,19 @@ def test_sequences_of_three_are_of_metadata_alone() -> None:
     names = {op.name for each in lists for thread in each.threads for op in thread}
     assert len(lists) == 40 and {"link", "rename", "unlink", "write"} <= names
     assert not names & {"chmod", "truncate", "symlink", "swrite", "mwrite", "rmdir"}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "found"),
+    [("3..6", (3, 4, 5, 6)), ("7..7", (7,)), ([5, 2], (5, 2)), ("6..3", None), ("x", None)],
+)
+def test_seeds_are_a_list_or_a_range(seeds: object, found: tuple[int, ...] | None) -> None:
+    made = {"name": "own", "title": "own", "expect": {"ext3": {}}, "stress": {"seeds": seeds}}
+    if found is None:
+        with pytest.raises(ValidationError, match="seeds"):
+            Campaign.model_validate(made)
+    else:
+        campaign = Campaign.model_validate(made)
+        assert campaign.seeds == found
+        kept = campaign.model_dump_json(by_alias=True, exclude_unset=True)
+        assert Campaign.model_validate_json(kept) == campaign
