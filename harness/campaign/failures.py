@@ -16,7 +16,14 @@ from harness.campaign.rows import cause_of
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.crash.plan import Cut, parse
-from harness.verdicts import CrashModel, Expectation, Judgement, Oracle, Verdict
+from harness.verdicts import (
+    CAMPAIGN_ORACLES,
+    CrashModel,
+    Expectation,
+    Judgement,
+    Oracle,
+    Verdict,
+)
 
 FOLDER = "failures"
 _UNEXPECTED = 20  # causes of a run that get a folder, most frequent first
@@ -54,12 +61,14 @@ def save_failures(
 
     Returns the folders of those that the campaign does not expect.
 
-    Of the causes that the campaign expects, the most frequent one of each oracle is saved.
-    `sources` are the other ones by their name.  What is saved already stays as it is.
+    Of the causes that the campaign expects, the most frequent one of each oracle is saved, of the
+    variant's first run that has one: a night would fill the disk with them.  `sources` are the
+    other ones by their name.  What is saved already stays as it is.
     """
     found = variant_groups(store, case.variant, [case.name])
     wrong = [g for g in found if expected_of(campaign, g) is Expectation.PASS]
-    known = {g.oracle: g for g in reversed(found) if g not in wrong}
+    shown = _shown_before(store, case, out)
+    known = {g.oracle: g for g in reversed(found) if g not in wrong and g.oracle not in shown}
     saved = []
     for group in [*wrong[:_UNEXPECTED], *known.values()]:
         folder = folder_of(out, case.name, group)
@@ -69,6 +78,17 @@ def save_failures(
         if group in wrong:
             saved.append(folder)
     return saved
+
+
+def _shown_before(store: Store, case: Case, out: Path) -> set[Oracle]:
+    """The oracles of which a run of the same variant before this one has a saved example."""
+    names = [name for name, variant in store.cases() if variant == case.variant]
+    before = names[: names.index(case.name)]
+    return {
+        oracle
+        for oracle in CAMPAIGN_ORACLES
+        if any(any((out / FOLDER).glob(f"{name}-{oracle}-*")) for name in before)
+    }
 
 
 def shortest(folder: Path) -> Path:

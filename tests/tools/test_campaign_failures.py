@@ -17,10 +17,12 @@ from harness.campaign.case import Case
 from harness.campaign.group import groups
 from harness.campaign.judge_again import judge_again
 from harness.campaign.minimise import minimise
+from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
 from harness.crash.blocks import BLOCK
 from harness.crash.plan import Cut
+from harness.disk.copy import sparse_copy
 from harness.errors import Exit, UsageError
 from harness.oracles.selfcheck import debugfs
 from harness.report.campaign_files import junit_xml, page
@@ -158,3 +160,25 @@ def test_failures_of_older_formats_are_judged_and_later_ones_are_named(folder: P
     (saved[0] / "failure.json").write_text("{}")
     with pytest.raises(UsageError, match="can't be read"):
         judge_again(saved[0])
+
+
+def test_what_is_expected_is_saved_of_the_first_run_alone(folder: Path) -> None:
+    made, found = _broken_case(folder)
+    models = ("prefix", "subset", "torn")
+    anything = {model: dict.fromkeys(("structure", "boot"), "any") for model in models}
+    plain = campaign(subsets=60, recovery=0, torn=40).model_dump(mode="json", exclude_unset=True)
+    wanted = Campaign.model_validate({**plain, "expect": {"made": anything}})
+    assert fails(found, Oracle.STRUCTURE)
+    other = folder / "other"
+    other.mkdir()
+    for name in ("base.raw", "writes.log"):
+        sparse_copy(folder / name, other / name)
+    second = replace(made, name="made-2", base=other / "base.raw", log_path=other / "writes.log")
+    second.save()
+    out = folder / "both"
+    run(made, wanted, out)
+    first = {each.name for each in (out / "failures").iterdir()}
+    assert any("structure" in name for name in first)
+    run(second, wanted, out)
+    more = {each.name for each in (out / "failures").iterdir()} - first
+    assert not any("structure" in name or "boot" in name for name in more), more
