@@ -40,7 +40,9 @@ class ListOracles:
         #: by a block's content, its place in the file, and how much of it is the file's
         self._read: dict[tuple[int, int, int], tuple[Stretch, ...]] = {}
         #: cells of several writers, and the first position at which they were explained
-        self._explained: dict[tuple[int, bytes], int] = {}
+        self._explained: dict[tuple[str, int, bytes], int] = {}
+        #: by path: who may have written there; None where no moment has the path
+        self._writers: dict[str, frozenset[OpRef] | None] = {}
         self._timed = any(work.ops.op(ref).name == "utimes" for ref in work.ops.refs())
         # Where each transaction was safe: behind the flush that follows its commit block.
         self._settled = tuple(_settled(case, work))
@@ -209,8 +211,12 @@ class ListOracles:
         found: list[Finding] = []
         begun = {ref for ref, span in self._work.journal.spans.items() if span.begin < position}
         for path, file in seen.files.items():
+            if path not in self._writers:
+                self._writers[path] = self._orders.writers(path)
+            writers = self._writers[path]
+            allowed = begun if writers is None else begun & writers
             for stretch in self._stretches(file, seen):
-                if not self._own(stretch, begun, position):
+                if not self._own(path, stretch, allowed, position):
                     text = f"/{path} holds {stretch.found[:48]!r} at byte {stretch.start}"
                     found.append(Finding("stale-data", FindingClass.DAMAGE, text))
         if found:
@@ -231,7 +237,8 @@ class ListOracles:
                 self._read[key] = stretches(data, self._work.ops.run, index * BLOCK)
             yield from self._read[key]
 
-    def _own(self, stretch: Stretch, begun: set[OpRef], position: int) -> bool:
+    def _own(self, path: str, stretch: Stretch, begun: set[OpRef], position: int) -> bool:
+        """Whether one of the operations `begun`, which may have written to the file, wrote that."""
         if stretch.kind == "zero":
             return True
         if stretch.kind == "own" and stretch.ref in begun:
@@ -244,7 +251,7 @@ class ListOracles:
         if stretch.kind in ("own", "foreign"):
             return False
         # What some writers explain is explained by these and later ones.
-        key = stretch.start, stretch.found
+        key = path, stretch.start, stretch.found
         if position >= self._explained.get(key, position + 1):
             return True
         own = explains(self._work.ops.run, stretch, sorted(begun, key=_order)) is not None

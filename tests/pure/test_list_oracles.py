@@ -36,11 +36,13 @@ def oracles(
     bounds: tuple[tuple[int, int | None], ...] = BOUNDS,
     *,
     ordered_sizes: bool = True,
+    errnos: tuple[str, ...] = (),
 ) -> ListOracles:
     base = folder / "base.raw"
     base.write_bytes(bytes(1 << 20))
     log = write_log(folder / "writes.log", [Item(0, bytes(BLOCK))])
-    spans = tuple(Span(OpRef(0, n), begin, end, "OK") for n, (begin, end) in enumerate(bounds))
+    ends = zip(bounds, errnos or ("OK",) * len(bounds), strict=True)
+    spans = tuple(Span(OpRef(0, n), *bound, errno) for n, (bound, errno) in enumerate(ends))
     work = ListWork(parse(text), spans, (3,), 5, hurd=False, ordered_sizes=ordered_sizes)
     made = Case("c", "ext3", RUN, base, log, work, 0, Strictness.EXT3, True, {})
     return ListOracles(made, work)
@@ -144,3 +146,34 @@ def test_the_digits_of_two_writers_are_not_taken_for_a_third(tmp_path: Path) -> 
     said = judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, data))
     (stale,) = (each for each in said if each.oracle is Oracle.STALE)
     assert stale.verdict is Verdict.PASS, stale.reason
+
+
+_REUSE = f"hurdle-ops 1 run={RUN:06x}\nthread\ncreat b 0644\nwrite b 0 8192\n"
+_TURN = ((0, 1), (1, 2), (2, 3), (4, 5), (4, 5))
+
+
+@pytest.mark.parametrize(
+    ("then", "errno", "verdict"),
+    [
+        ("unlink b\ncreat a 0644\nwrite a 0 8192\n", "OK", Verdict.FAIL),  # another file's bytes
+        ("rename b a\nchmod a 0644\nchmod a 0600\n", "OK", Verdict.PASS),  # the same file
+        ("link b a\nunlink b\nchmod a 0600\n", "OK", Verdict.PASS),
+        ("creat a 0644\nrename b a\nchmod a 0600\n", "OK", Verdict.PASS),
+        # It may have written a part; what it said fits no model.
+        ("unlink b\ncreat a 0644\nwrite a 0 8192\n", "ENOSPC", Verdict.FAIL),
+    ],
+)
+def test_bytes_of_another_file_are_stale_though_this_list_wrote_them(
+    tmp_path: Path, then: str, errno: str, verdict: Verdict
+) -> None:
+    judge = oracles(tmp_path, _REUSE + then, _TURN, errnos=("OK", "OK", "OK", "OK", errno))
+    (stale,) = (
+        each
+        for each in judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, OLD))
+        if each.oracle is Oracle.STALE
+    )
+    assert stale.verdict is verdict, stale.reason
+    own = fill(RUN, OpRef(0, 4), 0, 8192)
+    if "write a 0 8192" in then:
+        said = judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, own))
+        assert all(each.verdict is Verdict.PASS for each in said if each.oracle is Oracle.STALE)

@@ -25,7 +25,7 @@ only operations that overlap in time have an order of their own.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,7 +34,7 @@ from harness.oracles.acknowledged import Strictness
 from harness.workloads.agent.marks import OpJournal, Span
 from harness.workloads.agent.oplist import Op, OpList, OpRef
 from harness.workloads.agent.rules import LINUX, OK, Applied, Semantics, apply, object_of
-from harness.workloads.agent.tree import Tree, fresh
+from harness.workloads.agent.tree import REGULAR, ROOT, Tree, fresh
 
 Cut = tuple[int, ...]
 
@@ -95,6 +95,9 @@ class Orders:
     def __post_init__(self) -> None:
         self.threads = tuple(tuple(self._matter(t)) for t in range(len(self.ops.threads)))
         self.touched: dict[OpRef, set[int]] = {}
+        self._writers: dict[int, set[OpRef]] = {}
+        self._children: dict[tuple[int, str], set[int]] = {}
+        self._note_objects(None, self.start, self.start.nodes)
         self._subjects: dict[OpRef, int] = {}
         self.moments: tuple[Moment, ...] = tuple(self._walk())
         self._acks = sorted(self._acknowledged(), key=lambda ack: ack.at)
@@ -146,6 +149,7 @@ class Orders:
             self.touched.setdefault(span.ref, set()).update(
                 number for number in done.touched if _inode_changed(moment.tree, done.tree, number)
             )
+            self._note_objects(span.ref, done.tree, done.touched)
             cut = tuple(n + (t == thread) for t, n in enumerate(moment.cut))
             yield Moment(cut, done.tree, max(moment.latest, span.begin))
 
@@ -163,6 +167,31 @@ class Orders:
                 if t != thread
             ):
                 yield thread, span
+
+    def _note_objects(self, ref: OpRef | None, tree: Tree, touched: Iterable[int]) -> None:
+        """Remember who wrote to which file, and what each name of a directory led to."""
+        for number in touched:
+            node = tree.nodes.get(number)
+            if node is None:
+                continue
+            if node.kind == REGULAR and ref is not None:
+                self._writers.setdefault(number, set()).add(ref)
+            for name, child in node.entries.items():
+                self._children.setdefault((number, name), set()).add(child)
+
+    def writers(self, path: str) -> frozenset[OpRef] | None:
+        """The operations that may have changed a file which a path may have led to, in any order.
+
+        None where that is not known: no order has such a path, or what came later has no order.
+        An operation that failed by circumstance may have done a part of its work on any file.
+        """
+        found = {ROOT}
+        for name in path.split("/"):
+            found = set().union(*(self._children.get((number, name), ()) for number in found))
+        if not found or self.contradiction:
+            return None
+        failed = {ref for ref, span in self.journal.spans.items() if span.errno in _CIRCUMSTANCES}
+        return frozenset(failed).union(*(self._writers.get(number, ()) for number in found))
 
     def _note_subjects(self, moment: Moment) -> None:
         """Remember which objects the threads' next syncs mean."""
