@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.campaign.case import Case
-from harness.campaign.spec import Campaign, Script
+from harness.campaign.spec import Campaign
 from harness.campaign.work import ScriptWork, StepsWork
+from harness.campaign.workload import Script
 from harness.experiment.context import Context
 from harness.experiment.crash import Evidence, crash
 from harness.images.recipe import GuestOs
