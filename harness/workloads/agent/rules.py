@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.workloads.agent.lookup import Failed, Lookup
 from harness.workloads.agent.oplist import Op, OpRef, Value
 from harness.workloads.agent.tree import (
     DIRECTORY,
@@ -13,7 +14,6 @@ from harness.workloads.agent.tree import (
     REGULAR,
     ROOT,
     SYMLINK,
-    Edit,
     Extent,
     Node,
     Tree,
@@ -23,8 +23,6 @@ from harness.workloads.agent.tree import (
 
 OK = "OK"
 TRANSLATOR = "gnu.translator"  #: the name under which a translator's record is kept
-_LINKS_FOLLOWED = 40
-_NAME = 255  #: bytes
 _USER = "user."  #: the space of extended attributes that every file system with them has
 
 
@@ -54,16 +52,12 @@ class Applied:
     touched: frozenset[int] = frozenset()
 
 
-class _Failed(Exception):
-    """The operation ends with this result and changes nothing."""
-
-
 def apply(tree: Tree, ref: OpRef, op: Op, semantics: Semantics = LINUX) -> Applied:
     """Do an operation as root with the umask 0."""
     rules = _Rules(tree, ref, semantics)
     try:
         _RULES[op.name](rules, *op.args)
-    except _Failed as exc:
+    except Failed as exc:
         return Applied(str(exc), tree)
     edit = rules.edit
     if op.name not in _KEEP_TIMES:
@@ -78,99 +72,17 @@ def object_of(tree: Tree, thread: int, target: Value) -> int | None:
     """The number of the node that a target means, if there is one."""
     try:
         return _Rules(tree, OpRef(thread, 0), LINUX).target(target)
-    except _Failed:
+    except Failed:
         return None
 
 
-class _Rules:
+class _Rules(Lookup):
     """An operation at work on a tree."""
 
     def __init__(self, tree: Tree, ref: OpRef, semantics: Semantics) -> None:
-        self.edit = Edit(tree)
+        super().__init__(tree, ref)
         self.bound = False  #: whether a slot changed
-        self._tree = tree
-        self._ref = ref
         self._semantics = semantics
-
-    # Looking up
-
-    def _node(self, number: int) -> Node:
-        return self.edit.node(number)
-
-    def _look(self, path: str, *, follow: bool, left: int = _LINKS_FOLLOWED) -> int:
-        """The node at a path."""
-        *_, found = self._find(path, follow=follow, left=left)
-        if found is None:
-            raise _Failed("ENOENT")
-        return found
-
-    def _find(
-        self, path: str, *, follow: bool, start: int = ROOT, left: int = _LINKS_FOLLOWED
-    ) -> tuple[int, str, int | None]:
-        """The directory and name that a path ends in, and the node there if there is one.
-
-        For the root itself the name is empty.
-        """
-        if path == ".":
-            return ROOT, "", ROOT
-        folder = start
-        *above, last = path.split("/")
-        for part in above:
-            folder, _ = self._step(folder, part, left)
-        if self._node(folder).kind != DIRECTORY:
-            raise _Failed("ENOTDIR")
-        if last in ("", ".", ".."):  # only where a symlink points
-            return folder, "", self._step(folder, last or ".", left)[0]
-        if len(last.encode("utf-8", "surrogateescape")) > _NAME:
-            raise _Failed("ENAMETOOLONG")
-        found = self._node(folder).entries.get(last)
-        if found is not None and follow and self._node(found).kind == SYMLINK:
-            target = self._link_target(found, left)
-            return self._find(target, follow=True, start=folder, left=left - 1)
-        return folder, last, found
-
-    def _step(self, folder: int, part: str, left: int) -> tuple[int, str]:
-        """Walk through one part of a path, over symlinks."""
-        node = self._node(folder)
-        if node.kind != DIRECTORY:
-            raise _Failed("ENOTDIR")
-        if part == ".":
-            return folder, part
-        if part == "..":
-            if folder == ROOT:
-                raise _Failed("ENOENT")  # outside of the crashed file system
-            return next(parent for parent, _ in node.names), part
-        if len(part.encode("utf-8", "surrogateescape")) > _NAME:
-            raise _Failed("ENAMETOOLONG")
-        child = node.entries.get(part)
-        if child is None:
-            raise _Failed("ENOENT")
-        if self._node(child).kind == SYMLINK:
-            target = self._link_target(child, left)
-            _, _, found = self._find(target, follow=True, start=folder, left=left - 1)
-            if found is None:
-                raise _Failed("ENOENT")
-            child = found
-        if self._node(child).kind != DIRECTORY:
-            raise _Failed("ENOTDIR")
-        return child, part
-
-    def _link_target(self, number: int, left: int) -> str:
-        target = self._node(number).target
-        if left == 0:
-            raise _Failed("ELOOP")
-        if target.startswith("/"):
-            raise _Failed("ENOENT")  # outside of the crashed file system, where nothing is known
-        return target
-
-    def target(self, target: Value, need: str = "") -> int:
-        """The node of a path or an open file; `need` is the access that the call asks for."""
-        if isinstance(target, str):
-            return self._look(target, follow=True)
-        slot = self._tree.slots.get((self._ref.thread, target))
-        if slot is None or (need and not slot[1] & {need, "rdwr"}):
-            raise _Failed("EBADF")
-        return slot[0]
 
     # Making and removing names
 
@@ -191,7 +103,7 @@ class _Rules:
         """Where a new name goes; EEXIST when there is one."""
         folder, name, found = self._find(path, follow=False)
         if found is not None:
-            raise _Failed("EEXIST")
+            raise Failed("EEXIST")
         return folder, name
 
     def _remove(self, folder: int, name: str) -> None:
@@ -226,41 +138,41 @@ class _Rules:
         number = self._look(old, follow=False)
         folder, name = self._free(new)
         if self._node(number).kind == DIRECTORY:
-            raise _Failed("EPERM")
+            raise Failed("EPERM")
         self.edit.change(number, links=self._node(number).links + 1)
         self.edit.enter(folder, name, number)
 
     def unlink(self, path: str) -> None:
         folder, name, found = self._find(path, follow=False)
         if found is None:
-            raise _Failed("ENOENT")
+            raise Failed("ENOENT")
         if self._node(found).kind == DIRECTORY:
-            raise _Failed("EISDIR")
+            raise Failed("EISDIR")
         self._remove(folder, name)
 
     def rmdir(self, path: str) -> None:
         folder, name, found = self._find(path, follow=False)
         if found is None:
-            raise _Failed("ENOENT")
+            raise Failed("ENOENT")
         if self._node(found).kind != DIRECTORY:
-            raise _Failed("ENOTDIR")
+            raise Failed("ENOTDIR")
         if not name:
-            raise _Failed("EINVAL")
+            raise Failed("EINVAL")
         if self._node(found).entries:
-            raise _Failed("ENOTEMPTY")
+            raise Failed("ENOTEMPTY")
         self._remove(folder, name)
 
     def rename(self, old: str, new: str) -> None:
         folder, name, moved = self._find(old, follow=False)
         onto, new_name, there = self._find(new, follow=False)
         if not name or not new_name:
-            raise _Failed("EBUSY")
+            raise Failed("EBUSY")
         if moved is None:
-            raise _Failed("ENOENT")
+            raise Failed("ENOENT")
         if moved in self._above(onto):
-            raise _Failed("EINVAL")
+            raise Failed("EINVAL")
         if there is not None and there in self._above(folder):
-            raise _Failed("ENOTEMPTY")
+            raise Failed("ENOTEMPTY")
         if there == moved:
             return
         self._check_over(moved, there)
@@ -279,11 +191,11 @@ class _Rules:
             return
         is_folder = self._node(moved).kind == DIRECTORY
         if is_folder and self._node(there).kind != DIRECTORY:
-            raise _Failed("ENOTDIR")
+            raise Failed("ENOTDIR")
         if not is_folder and self._node(there).kind == DIRECTORY:
-            raise _Failed("EISDIR")
+            raise Failed("EISDIR")
         if self._node(there).entries:
-            raise _Failed("ENOTEMPTY")
+            raise Failed("ENOTEMPTY")
 
     def _above(self, number: int) -> list[int]:
         """A directory and those that it is in."""
@@ -299,15 +211,15 @@ class _Rules:
         words = frozenset(flags.split("+"))
         key = (self._ref.thread, slot)
         if key in self._tree.slots:
-            raise _Failed("EBUSY")
+            raise Failed("EBUSY")
         writes = bool(words & {"wr", "rdwr"})
         exclusive = {"creat", "excl"} <= words
         folder, name, found = self._find(path, follow=not exclusive)
         if found is None and "creat" not in words:
-            raise _Failed("ENOENT")
+            raise Failed("ENOENT")
         if found is not None:
             if exclusive:
-                raise _Failed("EEXIST")
+                raise Failed("EEXIST")
             self._check_open(found, writes or "creat" in words)
             if "trunc" in words and self._node(found).kind == REGULAR:
                 self._resize(found, 0)
@@ -318,14 +230,14 @@ class _Rules:
     def _check_open(self, number: int, writes: bool) -> None:
         kind = self._node(number).kind
         if kind == DIRECTORY and writes:
-            raise _Failed("EISDIR")
+            raise Failed("EISDIR")
         if kind == FIFO and writes:
-            raise _Failed("ENXIO")
+            raise Failed("ENXIO")
 
     def close(self, slot: int) -> None:
         key = (self._ref.thread, slot)
         if key not in self._tree.slots:
-            raise _Failed("EBADF")
+            raise Failed("EBADF")
         self._forget(self.edit.close(key))
         self.bound = True
 
@@ -337,13 +249,13 @@ class _Rules:
         if isinstance(target, int):
             self._writable(target)
         if kind != REGULAR:
-            raise _Failed("EISDIR" if kind == DIRECTORY else "EINVAL")
+            raise Failed("EISDIR" if kind == DIRECTORY else "EINVAL")
         self._resize(number, size)
 
     def _writable(self, slot: int) -> None:
         """ftruncate answers a file that is not open for writing with EINVAL."""
         if self._flags(slot).isdisjoint({"wr", "rdwr"}):
-            raise _Failed("EINVAL")
+            raise Failed("EINVAL")
 
     def _flags(self, slot: int) -> frozenset[str]:
         return self._tree.slots[self._ref.thread, slot][1]
@@ -356,7 +268,7 @@ class _Rules:
         number = self.target(target, need)
         kind = self._node(number).kind
         if kind != REGULAR:
-            raise _Failed("EISDIR" if kind == DIRECTORY else "ENXIO")
+            raise Failed("EISDIR" if kind == DIRECTORY else "ENXIO")
         return number
 
     def write(self, target: Value, offset: int, length: int) -> None:
@@ -384,9 +296,9 @@ class _Rules:
         """A file to map: the agent refuses a range that the file does not have."""
         number = self._file(target, "")
         if offset + length > self._node(number).size:
-            raise _Failed("EINVAL")
+            raise Failed("EINVAL")
         if isinstance(target, int) and "rdwr" not in self._flags(target):
-            raise _Failed("EACCES")
+            raise Failed("EACCES")
         return number
 
     # Attributes
@@ -412,15 +324,15 @@ class _Rules:
     def removexattr(self, target: Value, name: str) -> None:
         number = self._attributed(target)
         if _USER + name not in dict(self._node(number).records):
-            raise _Failed("ENODATA")
+            raise Failed("ENODATA")
         self._record(number, _USER + name, None)
 
     def _attributed(self, target: Value) -> int:
         if not self._semantics.xattrs:
-            raise _Failed("ENOTSUP")
+            raise Failed("ENOTSUP")
         number = self.target(target)
         if self._node(number).kind not in (REGULAR, DIRECTORY):
-            raise _Failed("EPERM")
+            raise Failed("EPERM")
         return number
 
     def settrans(self, path: str, words: str) -> None:
@@ -431,7 +343,7 @@ class _Rules:
 
     def _translated(self, path: str, record: bytes | None) -> None:
         if not self._semantics.translators:
-            raise _Failed("ENOTSUP")
+            raise Failed("ENOTSUP")
         self._record(self._look(path, follow=False), TRANSLATOR, record)
 
     def _record(self, number: int, name: str, value: bytes | None) -> None:
@@ -445,7 +357,7 @@ class _Rules:
 
     def fsync(self, target: Value) -> None:
         if self._node(self.target(target)).kind == FIFO:
-            raise _Failed("EINVAL")
+            raise Failed("EINVAL")
 
     fdatasync = fsync
 

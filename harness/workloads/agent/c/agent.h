@@ -12,7 +12,6 @@
 #define HURDLE_AGENT_H
 
 #include <pthread.h>
-#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -101,8 +100,26 @@ int write_all (int fd, const char *data, size_t length, off_t offset);
 void pattern_fill (char *buffer, const struct thread *thread, off_t offset,
 		   size_t length);
 
+/* What an operation returns for a call that says what went wrong in errno.  */
+#define result(call) ((call) < 0 ? errno : 0)
+
 /* ops.c */
+int target_open (struct thread *thread, const struct arg *arg, int flags);
+int target_close (const struct arg *arg, int fd, int error);
+
+/* map.c */
 void catch_bus_errors (void);
+int op_mwrite (struct thread *thread, const struct arg *args);
+int op_msync (struct thread *thread, const struct arg *args);
+
+/* attributes.c */
+int op_chmod (struct thread *thread, const struct arg *args);
+int op_chown (struct thread *thread, const struct arg *args);
+int op_utimes (struct thread *thread, const struct arg *args);
+int op_setxattr (struct thread *thread, const struct arg *args);
+int op_removexattr (struct thread *thread, const struct arg *args);
+int op_settrans (struct thread *thread, const struct arg *args);
+int op_rmtrans (struct thread *thread, const struct arg *args);
 
 /* lay.c */
 void lay (const char *pieces, const char *device, const char *sequence);

@@ -11,25 +11,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#ifdef __linux__
-# include <sys/xattr.h>
-#endif
-#ifdef __GNU__
-# include <hurd.h>
-# include <hurd/fs.h>
-#endif
-
 #define CHUNK (1 << 20)
-#define result(call) ((call) < 0 ? errno : 0)
 
 static int
 op_creat (struct thread *thread, const struct arg *args)
@@ -150,7 +138,7 @@ op_unlink (struct thread *thread, const struct arg *args)
 
 /* The descriptor of a target, or -1 with errno set.  One that was opened for
    the operation is given back by `target_close'.  */
-static int
+int
 target_open (struct thread *thread, const struct arg *arg, int flags)
 {
   if (arg->text != NULL)
@@ -161,7 +149,7 @@ target_open (struct thread *thread, const struct arg *arg, int flags)
 }
 
 /* The result of an operation on a target that ended with ERROR.  */
-static int
+int
 target_close (const struct arg *arg, int fd, int error)
 {
   if (arg->text != NULL && close (fd) < 0 && error == 0)
@@ -238,219 +226,6 @@ op_append (struct thread *thread, const struct arg *args)
   if (error == 0)
     error = write_pattern (thread, fd, status.st_size, args[1].number);
   return target_close (&args[0], fd, error);
-}
-
-static __thread sigjmp_buf bus_error;
-static __thread volatile sig_atomic_t mapped;
-
-static void
-on_bus_error (int signal_number)
-{
-  if (!mapped)
-    {
-      signal (signal_number, SIG_DFL);
-      raise (signal_number);
-      return;
-    }
-  siglongjmp (bus_error, 1);
-}
-
-void
-catch_bus_errors (void)
-{
-  struct sigaction action;
-
-  memset (&action, 0, sizeof action);
-  action.sa_handler = on_bus_error;
-  action.sa_flags = SA_NODEFER;
-  sigaction (SIGBUS, &action, NULL);
-  sigaction (SIGSEGV, &action, NULL);
-}
-
-/* Map [OFFSET, OFFSET + LENGTH) of FD, which the file must have, and write the
-   pattern there if WRITES, else sync it.  */
-static int
-with_map (struct thread *thread, int fd, off_t offset, size_t length,
-	  bool writes)
-{
-  size_t skip = offset % sysconf (_SC_PAGESIZE);
-  volatile int error = 0;
-  struct stat status;
-  char *map;
-
-  if (fstat (fd, &status) < 0)
-    return errno;
-  if (!S_ISREG (status.st_mode))
-    return S_ISDIR (status.st_mode) ? EISDIR : ENXIO;
-  if (offset + (off_t) length > status.st_size)
-    return EINVAL;
-  map = mmap (NULL, length + skip, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-	      offset - skip);
-  if (map == MAP_FAILED)
-    return errno;
-  if (!writes)
-    error = result (msync (map, length + skip, MS_SYNC));
-  else if (sigsetjmp (bus_error, 1) == 0)
-    {
-      mapped = 1;
-      pattern_fill (map + skip, thread, offset, length);
-    }
-  else
-    error = ERROR_SIGBUS;
-  mapped = 0;
-  if (munmap (map, length + skip) < 0 && error == 0)
-    error = errno;
-  return error;
-}
-
-static int
-mapped_op (struct thread *thread, const struct arg *args, bool writes)
-{
-  int fd = target_open (thread, &args[0], O_RDWR);
-
-  if (fd < 0)
-    return errno;
-  return target_close (&args[0], fd,
-		       with_map (thread, fd, args[1].number, args[2].number,
-				 writes));
-}
-
-static int
-op_mwrite (struct thread *thread, const struct arg *args)
-{
-  return mapped_op (thread, args, true);
-}
-
-static int
-op_msync (struct thread *thread, const struct arg *args)
-{
-  return mapped_op (thread, args, false);
-}
-
-static int
-op_chmod (struct thread *thread, const struct arg *args)
-{
-  int fd;
-
-  if (args[0].text != NULL)
-    return result (chmod (args[0].text, args[1].number));
-  fd = target_open (thread, &args[0], 0);
-  return fd < 0 ? errno : result (fchmod (fd, args[1].number));
-}
-
-static int
-op_chown (struct thread *thread, const struct arg *args)
-{
-  int fd;
-
-  if (args[0].text != NULL)
-    return result (chown (args[0].text, args[1].number, args[2].number));
-  fd = target_open (thread, &args[0], 0);
-  return fd < 0 ? errno : result (fchown (fd, args[1].number, args[2].number));
-}
-
-static int
-op_utimes (struct thread *thread, const struct arg *args)
-{
-  struct timespec times[2] =
-    { { .tv_sec = args[1].number }, { .tv_sec = args[2].number } };
-  int fd;
-
-  if (args[0].text != NULL)
-    return result (utimensat (AT_FDCWD, args[0].text, times, 0));
-  fd = target_open (thread, &args[0], 0);
-  return fd < 0 ? errno : result (futimens (fd, times));
-}
-
-#ifdef __linux__
-# define XATTR(name) char name[256]; \
-  snprintf (name, sizeof name, "user.%s", args[1].text)
-#endif
-
-static int
-op_setxattr (struct thread *thread, const struct arg *args)
-{
-#ifdef __linux__
-  const char *value = args[2].text;
-  int fd;
-  XATTR (name);
-
-  if (args[0].text != NULL)
-    return result (setxattr (args[0].text, name, value, strlen (value), 0));
-  fd = target_open (thread, &args[0], 0);
-  return fd < 0 ? errno
-    : result (fsetxattr (fd, name, value, strlen (value), 0));
-#else
-  (void) thread;
-  (void) args;
-  return ENOTSUP;
-#endif
-}
-
-static int
-op_removexattr (struct thread *thread, const struct arg *args)
-{
-#ifdef __linux__
-  int fd;
-  XATTR (name);
-
-  if (args[0].text != NULL)
-    return result (removexattr (args[0].text, name));
-  fd = target_open (thread, &args[0], 0);
-  return fd < 0 ? errno : result (fremovexattr (fd, name));
-#else
-  (void) thread;
-  (void) args;
-  return ENOTSUP;
-#endif
-}
-
-/* Give the node at PATH the passive translator RECORD, or none if the record
-   is empty; no translator is started or asked to go away.  */
-static int
-set_translator (const char *path, const char *record, size_t length)
-{
-#ifdef __GNU__
-  error_t error;
-  file_t node = file_name_lookup (path, O_NOTRANS, 0);
-
-  if (node == MACH_PORT_NULL)
-    return errno;
-  error = file_set_translator (node, FS_TRANS_SET, 0, 0, (char *) record,
-			       length, MACH_PORT_NULL,
-			       MACH_MSG_TYPE_COPY_SEND);
-  mach_port_deallocate (mach_task_self (), node);
-  return error;
-#else
-  (void) path;
-  (void) record;
-  (void) length;
-  return ENOTSUP;
-#endif
-}
-
-static int
-op_settrans (struct thread *thread, const struct arg *args)
-{
-  size_t length = strlen (args[1].text) + 1;
-  char *record = allocate (length);
-  int error;
-
-  (void) thread;
-  memcpy (record, args[1].text, length);
-  for (char *c = record; *c != '\0'; c++)
-    if (*c == ',')
-      *c = '\0';
-  error = set_translator (args[0].text, record, length);
-  free (record);
-  return error;
-}
-
-static int
-op_rmtrans (struct thread *thread, const struct arg *args)
-{
-  (void) thread;
-  return set_translator (args[0].text, NULL, 0);
 }
 
 static int
