@@ -154,7 +154,7 @@ class Live:
     def sides(self, lines: Sequence[Sequence[str]]) -> None:
         """The variants side by side; a number is of states that fail, or of runs."""
         head, *rows = lines
-        table = Table(box=None, header_style="bold", title="by variant", title_justify="left")
+        table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
         for column in head:
             table.add_column(column, no_wrap=True, justify="left" if column == head[0] else "right")
         for row in rows:
