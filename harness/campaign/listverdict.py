@@ -217,13 +217,19 @@ class ListOracles:
             allowed = begun if writers is None else begun & writers
             for stretch in self._stretches(file, seen):
                 if not self._own(path, stretch, allowed, position):
-                    text = f"/{path} holds {stretch.found[:48]!r} at byte {stretch.start}"
+                    whose = self._whose(stretch)
+                    text = f"/{path} holds {whose} at byte {stretch.start}"
                     found.append(Finding("stale-data", FindingClass.DAMAGE, text))
         if found:
             reason = f"{found[0].text}, which was never written there"
             return Judgement(Oracle.STALE, Verdict.FAIL, reason, tuple(found[:_SHOWN]))
         reason = "every file holds only bytes that were written at their place"
         return Judgement(Oracle.STALE, Verdict.PASS, reason)
+
+    def _whose(self, stretch: Stretch) -> str:
+        if stretch.ref is None or stretch.ref not in self._work.journal.spans:
+            return repr(stretch.found[:48])
+        return f"the bytes of `{self._work.ops.op(stretch.ref)}`"
 
     def _stretches(self, file: FileSeen, seen: Observed) -> Iterator[Stretch]:
         """Who wrote the bytes of a file, holes left out.  Each block is read once at its place."""

@@ -31,7 +31,7 @@ def judge_error(outcome: Outcome, names: Sequence[str]) -> Judgement:
     def said(verdict: Verdict, reason: str, *findings: Finding) -> Judgement:
         return Judgement(Oracle.ERROR, verdict, reason, findings)
 
-    what = f"{outcome.failed} {outcome.fault}s failed"
+    what = f"{outcome.failed} requests to {outcome.fault} failed"
     if not outcome.failed:
         return said(Verdict.VOID, "the fault did not land: the disk failed no request")
     if outcome.ending in (Ending.HANG, Ending.DIED):
