@@ -27,7 +27,7 @@ from harness.campaign.selfcheck import (
     check_model_oracles,
     check_quick_way,
 )
-from harness.campaign.smaller import Bounds, make_smaller
+from harness.campaign.smaller import Bounds, make_smaller, to_make_smaller
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.summary import summarise
@@ -253,16 +253,24 @@ class _Runner:
         return cases
 
     def _make_smaller(self, variant: str, cases: Sequence[Case]) -> None:
-        """Leave out operations of failures, as many boots as the campaign allows."""
-        campaign, boots = self._campaign, self._campaign.minimise.boots
-        if not boots:
+        """Leave out operations of failures, as many boots as the campaign allows.
+
+        A guest that breaks by that changes no verdict.
+        """
+        campaign = self._campaign
+        causes = to_make_smaller(campaign, self._judging.store, variant, cases)
+        if not causes or self._options.until_found:
             return
         recipe, image, rundir = self._recipe, self._image, self._judging.rundir
-        bench = bench_for(campaign, recipe, image, variant, self._accelerator(), rundir)
-        bounds = Bounds(campaign, bench, rundir, versions(recipe, image), boots)
-        with self._live.phase(f"{variant}: failures with fewer operations"):
-            for folder, before, after in make_smaller(bounds, self._judging.store, cases):
-                self._live.note(f"{folder.name}: {after} of {before} operations fail as well")
+        try:
+            bench = bench_for(campaign, recipe, image, variant, self._accelerator(), rundir)
+            boots = campaign.minimise.boots
+            bounds = Bounds(campaign, bench, rundir, versions(recipe, image), boots)
+            with self._live.phase(f"{variant}: failures with fewer operations"):
+                for folder, before, after in make_smaller(bounds, causes, cases):
+                    self._live.note(f"{folder.name}: {after} of {before} operations fail as well")
+        except HurdleError as error:
+            self._live.note(f"{variant}: operations could not be left out: {error}")
 
     def _accelerator(self) -> Accel:
         if self._accel is None:

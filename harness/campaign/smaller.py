@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -51,21 +51,33 @@ class Bounds:
     boots: int
 
 
+def to_make_smaller(
+    campaign: Campaign, store: Store, variant: str, cases: Sequence[Case]
+) -> tuple[Group, ...]:
+    """The causes of a variant whose operations may be left out, in the order of their turns.
+
+    Unexpected ones first, the most frequent of each kind first.
+    """
+    if not campaign.minimise.boots or campaign.script or campaign.trials:
+        return ()
+    judged = {name for name, _ in store.cases()} & {case.name for case in cases}
+    found = variant_groups(store, variant, sorted(judged))
+    wrong = [group for group in found if expected_of(campaign, group) is Expectation.PASS]
+    known = [group for group in found if group not in wrong and campaign.minimise.expected]
+    return (*wrong, *known)
+
+
 def make_smaller(
-    bounds: Bounds, store: Store, cases: Sequence[Case]
+    bounds: Bounds, causes: Iterable[Group], cases: Sequence[Case]
 ) -> Iterator[tuple[Path, int, int]]:
-    """Unexpected causes first, the most frequent of each kind first: a folder whose list got
-    shorter, how many operations it had, and has.
+    """A folder whose list got shorter, how many operations it had, and has.
 
     What was made smaller before is left as it is.  Raises `InfraError` or `GuestError`.
     """
-    judged = {name for name, _ in store.cases()}
-    by_name = {case.name: case for case in cases if case.name in judged}
-    found = variant_groups(store, bounds.bench.variant, list(by_name))
+    by_name = {case.name: case for case in cases}
     campaign = bounds.campaign
-    found = tuple(sorted(found, key=lambda g: expected_of(campaign, g) is not Expectation.PASS))
     left = bounds.boots
-    for group in found:
+    for group in causes:
         case = by_name[group.example.case]
         folder = folder_of(bounds.rundir.out, case.name, group)
         if left <= 0:

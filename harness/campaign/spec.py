@@ -74,10 +74,11 @@ class States(Spec):
 
 class Minimise(Spec):
     """How small failures are made: `boots` of the guest, for each variant, go into leaving out
-    operations.
+    operations; of what the campaign expects only where that is asked for.
     """
 
-    boots: int = Field(default=0, ge=0, le=50)
+    boots: int = Field(default=3, ge=0, le=50)
+    expected: bool = False
 
 
 class Campaign(Spec):
@@ -108,7 +109,7 @@ class Campaign(Spec):
             raise ValueError("a workload is one of `stress`, `lists`, `script` and `steps`")
         if self.script and (self.trials or self.setup):
             raise ValueError("script: it has no `trials` and no `setup`, but a `prepare`")
-        if self.minimise.boots and (self.script or self.trials):
+        if "minimise" in self.model_fields_set and (self.script or self.trials):
             raise ValueError("minimise: neither a script nor a run with a trial is run in part")
         if not self.states.models:
             raise ValueError("states: no crash model is asked for")

@@ -32,7 +32,7 @@ lists:
     unlink A/z
     sync
 states: {seed: 1, complete: 3, subsets: 8, torn: 0, lying: 0, recovery: 0}
-minimise: {boots: 1}
+minimise: {boots: 1, expected: true}
 expect:
   ext2:
     prefix: {structure: FAIL, boot: any, durability: any, prefix: any, stale: any, barrier: VOID}
