@@ -97,9 +97,13 @@ class Commands:
 
     @staticmethod
     def _filler(subject: str, op: Any) -> str:
-        """A command that prints the bytes of `filler_bytes`."""
+        """A command that prints the bytes of `filler_bytes`.
+
+        `cat` is there for its exit code: the head of busybox says nothing of an error of its last
+        write, and an operation that failed must not pass for one that did not.
+        """
         line = filler_line(subject, getattr(op, "mark", ""))
-        return f"yes {shlex.quote(line)} | head -c {op.size}" if op.size else ":"
+        return f"yes {shlex.quote(line)} | head -c {op.size} | cat" if op.size else ":"
 
 
 def filler_line(subject: str, mark: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -138,3 +139,17 @@ def test_every_step_has_a_description() -> None:
     assert describe(Step.model_validate({"after": "500ms"})) == "wait 0.5 s"
     assert describe(Step.model_validate({"at": "write 7"})) == "cut the log after write 7"
     assert describe(Step.model_validate({"sync": None})) == "sync"
+
+
+@pytest.mark.parametrize("step", [{"create": {"path": "f", "size": 90}}, {"append": "f"}])
+def test_an_error_of_the_last_write_is_told_where_head_says_nothing(
+    do: Do, root: Path, monkeypatch: pytest.MonkeyPatch, step: dict[str, Any]
+) -> None:
+    """As the head of busybox does."""
+    quiet = root / "bin" / "head"
+    quiet.parent.mkdir()
+    quiet.write_text(f'#!/bin/sh\n{shutil.which("head")} "$@" 2>/dev/null\nexit 0\n')
+    quiet.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{quiet.parent}:{os.environ['PATH']}")
+    (root / "f").symlink_to("/dev/full")
+    assert do(step).returncode != 0
