@@ -348,13 +348,52 @@ write_blocks (struct node *np)
   record_global_poke (di);
 }
 
+/* The block of PAGE of NP; EINVAL for a hole.  One queue serves all faults of
+   NP, so nobody else fills that meanwhile.  */
+static error_t
+block_of (struct node *np, vm_offset_t page, block_t *block)
+{
+  struct disknode *dn = diskfs_node_disknode (np);
+  error_t err;
+
+  pthread_rwlock_rdlock (&dn->alloc_lock);
+  err = diskfs_catch_exception ();
+  if (! err)
+    {
+      err = ext2_getblk (np, page >> log2_block_size, 0, block);
+      diskfs_end_catch_exception ();
+    }
+  pthread_rwlock_unlock (&dn->alloc_lock);
+  return err;
+}
+
+/* The new block of PAGE of NP has what was there before.  No operation holds
+   the commit up until whoever faulted has written to the page; until then it
+   is clean, and the kernel has nothing to return.  */
+static error_t
+clear_new_block (struct node *np, vm_offset_t page)
+{
+  size_t written = 0;
+  block_t block;
+  error_t err = block_of (np, page, &block);
+
+  if (! err)
+    err = store_write (store,
+		       (store_offset_t) block << log2_dev_blocks_per_fs_block,
+		       (const void *) zeroblock, block_size, &written);
+  if (! err && written != block_size)
+    err = EIO;
+  return ext2_journal_wrote (np, err);
+}
+
 error_t
 ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
 {
   struct node *np = upi->node;
   struct journal_handle *h;
   struct pager *pager;
-  bool parent;
+  block_t block;
+  bool parent, hole;
   error_t err, stop;
 
   if (upi->type == DISK || ! ext2_journal)
@@ -368,7 +407,11 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
   err = fault_start (np, &h, &parent);
   if (err)
     return err;
+  hole = ! parent && ! S_ISDIR (np->dn_stat.st_mode)
+    && block_of (np, page, &block) == EINVAL;
   err = ext2_unlock_page (upi, page);
+  if (! err && hole)
+    err = clear_new_block (np, page);
   if (! S_ISDIR (np->dn_stat.st_mode))
     {
       write_blocks (np);
