@@ -115,6 +115,10 @@ def build(
     guest: Annotated[
         str, typer.Option("--guest", "-g", metavar="NAME", help="The guest of --where guest.")
     ] = "hurd-i386-source-dev",
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="In the guest make only what the static program is made of."),
+    ] = False,
     hurd: Tree = None,
     file: File = VARIANTS,
     settings: Settings = None,
@@ -131,7 +135,7 @@ def build(
     source = _source(variant, hurd)
     show = Console().print
     if where == "guest":
-        _build_in_guest(name, variant, source, guest)
+        _build_in_guest(name, variant, source, guest, static)
         return
     if where != "host":
         raise UsageError(f"--where {where!r} is unknown", hint="use --where host or --where guest")
@@ -141,15 +145,15 @@ def build(
 
 
 def _build_in_guest(
-    name: str, variant: HurdVariant, source: GitSource | DirSource, guest: str
+    name: str, variant: HurdVariant, source: GitSource | DirSource, guest: str, static: bool
 ) -> None:
     from harness.variants.guestbuild import build_in_guest
 
     recipe, show = load_recipe(guest), Console().print
-    made = build_in_guest(name, variant, source, recipe, Cache.default(), say)
+    made = build_in_guest(name, variant, source, recipe, Cache.default(), say, static=static)
     record = made.build.record
     show(f"{name}: {record.version}", soft_wrap=True)
-    show(f"configure {made.configure_seconds} s, make ext2fs {made.make_seconds} s", soft_wrap=True)
+    show(f"configure {made.configure_seconds} s, make {made.make_seconds} s", soft_wrap=True)
     compilers = f"{record.compiler} in the guest, {made.host.record.compiler} on the host"
     show(f"{compilers}: {'the same' if made.same_code else 'other'} code", soft_wrap=True)
     show(str(made.build.file), soft_wrap=True)
