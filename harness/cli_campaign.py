@@ -128,7 +128,10 @@ def mutants(
 
 def judge(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder that a campaign saved a failure in.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A folder that a campaign saved a failure in, or a run's folder."
+        ),
     ],
     image: Annotated[
         Path | None,
