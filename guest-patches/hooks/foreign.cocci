@@ -20,6 +20,13 @@ expression E;
 +diskfs_journal_leave ();
  fsys_goaway (E, FSYS_GOAWAY_UNLINK);
 
+// The file's data goes, of whatever size.
+@shortcut@
+expression E;
+@@
+-err = diskfs_truncate (E, 0);
++err = diskfs_journal_truncate (E, 0);
+
 @replaced@
 expression E, F;
 @@

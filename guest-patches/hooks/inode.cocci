@@ -12,6 +12,11 @@
  diskfs_end_catch_exception ();
  np->dn_stat_dirty = 0;
 
+@read@
+@@
+ info->i_dtime = le32toh (di->i_dtime);
++ext2_journal_read_node (np);
+
 @update@
 identifier np, wait;
 @@

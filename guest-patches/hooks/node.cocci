@@ -21,9 +21,9 @@ identifier np;
 @copy@
 expression list ES;
 @@
-+diskfs_journal_copying (np, dir);
++diskfs_journal_copying (np, dir, offset, *amt);
  err = pager_memcpy (ES);
-+diskfs_journal_copying (np, 0);
++diskfs_journal_copying (np, 0, 0, 0);
 
 @fsync@
 @@

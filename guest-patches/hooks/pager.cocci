@@ -5,6 +5,12 @@
  get_hypermetadata ();
 +ext2_journal_recover ();
 
+// The block that says where may be unreadable, which ended ext2fs.
+@find@
+@@
+-err = ext2_getblk (node, offset >> log2_block_size, 0, block);
++err = ext2_journal_getblk (node, offset >> log2_block_size, block);
+
 @read_file@
 @@
 -err = store_read (store, dev_block, amount, &new_buf, &new_len);

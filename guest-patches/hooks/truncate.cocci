@@ -17,6 +17,14 @@
 -diskfs_file_update (node, 1);
 +ext2_journal_tail_cleared (node, length);
 
+// A page that cannot be read ended ext2fs.
+@poke@
+expression E, F;
+@@
+ for (E; F; poke += vm_page_size)
+-  *(volatile int *)poke = *(volatile int *)poke;
++  ext2_journal_touch (poke);
+
 @pages@
 @@
 +ext2_journal_cut_pages (node, length);

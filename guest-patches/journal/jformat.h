@@ -22,6 +22,7 @@
 #define JFMT_TAIL_BYTES 4
 #define JFMT_REVOKE_HEADER_BYTES 16
 #define JFMT_MIN_LOG_BLOCKS 1024
+#define JFMT_DAMAGED 117	/* s_errno: Linux's EUCLEAN.  */
 
 enum jfmt_type
 {

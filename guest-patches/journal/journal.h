@@ -187,7 +187,8 @@ struct journal_recovery
 
 /* Replay the log that PARAMS describes and mark it empty.  Needs no
    journal.  A damaged log ends the replay where the damage is, sets
-   corrupt, and is no error: an error means that the disk or memory failed,
+   corrupt, then and at every later call until e2fsck was there, cannot be
+   opened, and is no error: an error means that the disk or memory failed,
    or that the log has a feature that is not known (ENOTSUP) or is no log
    (EINVAL), and that it was left as it is.  */
 int journal_recover (const struct journal_params *params,
@@ -225,7 +226,9 @@ int journal_start (struct journal *j, unsigned credits, unsigned revokes,
    may be waiting for.  It joins a transaction that is already locked, waits
    for no commit and never commits.  With PARENT, credits are moved over
    from it (its thread waits for this one); else they come from what
-   settings.worker_credits kept back.  EAGAIN if that is used up.  */
+   settings.worker_credits kept back.  EAGAIN if that is used up for now: a
+   commit is on its way then, or other workers are about to stop.  Who gets it
+   lets go of what the commit may need, and tries again.  */
 int journal_start_worker (struct journal *j, struct journal_handle *parent,
 			  unsigned credits, unsigned revokes,
 			  struct journal_handle **handle);

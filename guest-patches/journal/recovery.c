@@ -27,6 +27,9 @@
    checksum, or a tag that names a block which must not be written, is left
    out, and the rest is written, as e2fsck does.
 
+   A damaged log is left empty with an error in its superblock, which only
+   e2fsck takes out: the file system needs a check before it is written to.
+
    Replay can be cut off at any write and be done again: the log is marked
    empty only after what was written home is flushed.  */
 
@@ -335,7 +338,8 @@ mark_empty (struct replay *r)
 
   r->sb.start = 0;
   r->sb.sequence = r->result->next_tid;
-  r->sb.err = 0;
+  /* What lies behind the damage is lost, and a part of it may be at home.  */
+  r->sb.err = r->result->corrupt ? -JFMT_DAMAGED : 0;
   jfmt_sb_write (r->sb_buf, &r->sb);
   if (!err)
     err = jlog_map (p->log, p->log_extents, 0, &disk, &run);
@@ -357,6 +361,11 @@ replay_log (struct replay *r)
   res->log_errno = r->sb.err < 0 ? -r->sb.err : r->sb.err;
   res->first_tid = res->next_tid = r->sb.sequence;
   res->was_dirty = r->sb.start != 0;
+  if (!res->was_dirty && res->log_errno == JFMT_DAMAGED)
+    {
+      res->corrupt = true;	/* As another replay left it.  */
+      return 0;
+    }
   if (res->was_dirty)
     {
       err = run_pass (r, SCAN);

@@ -16,7 +16,22 @@
      worker that starts a handle, and, if it has to open a transaction, for
      blocks to go home, which needs only the disk (R2, R3 in
      transaction.c);
-   - never commits, and waits for no commit.  */
+   - never commits, and waits for no commit.  If there are no credits for it
+     now, it is told so (EAGAIN), and comes again: the commit that makes
+     room is asked for here.  */
+
+/* T is full, or is being committed already: the next has room.  Have it
+   committed, by the daemon or the next thread that stops.  */
+static void
+ask_for_commit (struct journal *j, struct jtxn *t)
+{
+  t->wanted = true;
+  if (j->set.daemons && !jtxn_closed (t))
+    {
+      j->commit_wanted = true;
+      jwake (j, j->work);
+    }
+}
 
 /* The transaction that a worker joins.  */
 static int
@@ -58,6 +73,7 @@ worker_join (struct journal *j, struct journal_handle *parent,
       uint32_t bound = jtxn_bound (j, t, credits, revokes);
       if (jtxn_closed (t) || bound > j->max_txn || !jtxn_fits_log (j, bound))
 	{
+	  ask_for_commit (j, t);
 	  if (t->worker_left < credits || revokes > 0)
 	    return EAGAIN;
 	  *kept = credits;

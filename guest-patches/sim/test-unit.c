@@ -358,6 +358,7 @@ main (int argc, char **argv)
   test_full_log (true);
   test_worker_alone (false);
   test_worker_alone (true);
+  test_worker_asks ();
   test_worker_credits ();
   test_worker_fails ();
   test_worker_waits ("hurdle");

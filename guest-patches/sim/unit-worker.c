@@ -121,6 +121,38 @@ test_worker_alone (bool daemons)
   unmount ();
 }
 
+/* Faults alone fill transaction after transaction: they ask for the commits
+   that make room for them, which nobody else wants.  */
+void
+test_worker_asks (void)
+{
+  struct journal_handle *h;
+  struct journal_stats st;
+  unsigned char data[1024] = { 3 };
+  int tries = 0;
+
+  mount_with ("hurdle", true);
+  jlock (fs.j);
+  fs.j->set.commit_interval_ms = 3600000;
+  junlock (fs.j);
+  for (uint32_t k = 0; k < 100; k++)
+    {
+      int err;
+      while ((err = journal_start_worker (fs.j, NULL, 12, 0, &h)) == EAGAIN
+	     && ++tries < 2000)
+	usleep (1000);
+      EXPECT (err, 0);
+      if (err)
+	break;
+      for (uint32_t b = 0; b < 12; b++)
+	EXPECT (journal_dirty_data (h, 3000 + (12 * k + b) % 1000, data), 0);
+      EXPECT (journal_stop (h), 0);
+    }
+  journal_get_stats (fs.j, &st);
+  CHECK (st.commits >= 4, "%llu commits", (unsigned long long) st.commits);
+  unmount ();
+}
+
 /* A thread's worker, in a thread of its own: a handle belongs to one.  */
 struct attempt
 {

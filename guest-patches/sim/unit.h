@@ -49,6 +49,7 @@ void test_error_kept (void);
 void test_copy_fails_once (void);
 void test_worker (void);
 void test_worker_alone (bool daemons);
+void test_worker_asks (void);
 void test_worker_credits (void);
 void test_worker_fails (void);
 void test_worker_waits (const char *preset);

@@ -23,9 +23,10 @@ struct user_pager_info;
 /* A part of struct disknode.  */
 struct ext2_journal_node
 {
-  /* While an operation copies data to the pages of the node, its handle:
-     faults take their credits from it.  */
+  /* While an operation copies data to the pages of the node, its handle, and
+     where it writes: faults there take their credits from it.  */
   struct journal_handle *writer;
+  off_t writes_from, writes_end;
   int faults;			/* Faults that do so now.  */
   /* While the node is cut, the first page that goes away, or 0.  */
   vm_offset_t cut;
@@ -37,6 +38,8 @@ struct ext2_journal_node
      has it, and is on the list of orphans, from the first step on.  */
   off_t target;
   int steps;
+  /* It was read by a handle, and had no name: another frees it, or has.  */
+  int ghost;
 };
 
 /* journal-mount.c */
@@ -75,6 +78,11 @@ void ext2_journal_copy_blocks (struct node *np, struct ext2_inode *di);
 /* Each changed inode is brought up to date.  */
 int ext2_journal_update_nodes (void);
 
+/* journal-reap.c */
+
+/* NP was read from disk.  */
+void ext2_journal_read_node (struct node *np);
+
 /* journal-alloc.c */
 
 int ext2_journal_new_block (uint32_t goal, uint32_t *block);
@@ -87,6 +95,8 @@ int ext2_journal_free_blocks (uint32_t block, unsigned long count);
 int ext2_journal_defer_truncate (struct node *np, off_t length);
 /* The last block of NP was cleared from LENGTH on.  */
 void ext2_journal_tail_cleared (struct node *np, off_t length);
+/* Write to the page at ADDR what it has.  It may be unreadable.  */
+void ext2_journal_touch (vm_address_t addr);
 /* Pages of NP from LENGTH on are about to be dropped; they are.  */
 void ext2_journal_cut_pages (struct node *np, off_t length);
 void ext2_journal_cut_done (struct node *np);
@@ -102,6 +112,10 @@ error_t ext2_journal_dir_extend (struct node *dp, int idx);
 
 /* journal-pager.c: what takes the place of store_read and store_write.  */
 
+/* Find block INDEX of NP, as ext2_getblk, with an error if the disk does not
+   tell.  Also where there is no journal.  */
+error_t ext2_journal_getblk (struct node *np, uint32_t index,
+			     uint32_t *block);
 error_t ext2_journal_read_global (off_t offset, size_t amount, void **buf,
 				  size_t *len);
 error_t ext2_journal_write_global (off_t offset, void *buf, size_t amount,

@@ -63,8 +63,8 @@ ext2_journal_make_room (unsigned long blocks)
   unsigned long want = 2 * blocks + 64;
 
   if (le32toh (sblock->s_free_blocks_count) < want
-      && ext2_journal_reap_pending () && ! ext2_journal_reaping ())
-    ext2_journal_reap_wait ();
+      && ! ext2_journal_reaping ())
+    ext2_journal_reap_for (want);
   if (blocks_wait ()
       && le32toh (sblock->s_free_blocks_count) < want + count_waiting ())
     journal_sync (ext2_journal);
@@ -114,34 +114,77 @@ find_bit (unsigned char *bh, unsigned long group, unsigned long goal,
   return count;
 }
 
+/* *BIT is the bit of the bitmap of GROUP that is best to take, or COUNT.  */
+static error_t
+look_for_bit (struct ext2_group_desc *gdp, unsigned long group,
+	      unsigned long goal, unsigned long count, unsigned long *bit)
+{
+  error_t err = diskfs_catch_exception ();
+  unsigned char *bh;
+
+  if (err)
+    return err;
+  bh = disk_cache_block_ref (le32toh (gdp->bg_block_bitmap));
+  *bit = find_bit (bh, group, goal, count);
+  diskfs_end_catch_exception ();
+  disk_cache_block_deref (bh);
+  return 0;
+}
+
+/* COUNT bits of the bitmap of the group that GDP describes, from BIT on,
+   become USED.  */
+static void
+change_bits (struct ext2_group_desc *gdp, unsigned long bit,
+	     unsigned long count, bool used)
+{
+  unsigned long i, changed = 0;
+  error_t err = diskfs_catch_exception ();
+  unsigned char *bh;
+
+  if (err)
+    {
+      ext2_journal_fail (err, "a bitmap cannot be changed");
+      return;
+    }
+  bh = disk_cache_block_ref (le32toh (gdp->bg_block_bitmap));
+  ext2_journal_access (bh);
+  ext2_journal_access (gdp);
+  for (i = bit; i < bit + count; i++)
+    if (used ? ! set_bit (i, bh) : clear_bit (i, bh))
+      changed++;
+    else
+      ext2_warning ("bit %lu already %s in the bitmap of blocks %u", i,
+		    used ? "set" : "cleared", le32toh (gdp->bg_block_bitmap));
+  if (used)
+    changed = - changed;
+  gdp->bg_free_blocks_count
+    = htole16 (le16toh (gdp->bg_free_blocks_count) + changed);
+  sblock->s_free_blocks_count
+    = htole32 (le32toh (sblock->s_free_blocks_count) + changed);
+  diskfs_end_catch_exception ();
+  record_global_poke (bh);
+  disk_cache_block_ref_ptr (gdp);
+  record_global_poke (gdp);
+  ext2_journal_super ();
+}
+
 /* Take a block of GROUP, from bit GOAL on.  Called with global_lock held.  */
 static block_t
 take (unsigned long group, unsigned long goal)
 {
   struct ext2_group_desc *gdp = group_desc (group);
-  unsigned long count = group_blocks (group), j;
-  unsigned char *bh;
+  unsigned long count = group_blocks (group), j = count;
+  error_t err;
 
   if (le16toh (gdp->bg_free_blocks_count) == 0 || goal >= count)
     return 0;
-  bh = disk_cache_block_ref (le32toh (gdp->bg_block_bitmap));
-  j = find_bit (bh, group, goal, count);
-  if (j >= count)
-    {
-      disk_cache_block_deref (bh);
-      return 0;
-    }
-  ext2_journal_access (bh);
-  ext2_journal_access (gdp);
-  set_bit (j, bh);
-  gdp->bg_free_blocks_count
-    = htole16 (le16toh (gdp->bg_free_blocks_count) - 1);
-  sblock->s_free_blocks_count
-    = htole32 (le32toh (sblock->s_free_blocks_count) - 1);
-  record_global_poke (bh);
-  disk_cache_block_ref_ptr (gdp);
-  record_global_poke (gdp);
-  ext2_journal_super ();
+  err = look_for_bit (gdp, group, goal, count, &j);
+  if (err)
+    ext2_warning ("the bitmap of group %lu cannot be read: %s", group,
+		  strerror (err));
+  if (err || j >= count)
+    return 0;
+  change_bits (gdp, j, 1, true);
   return group * le32toh (sblock->s_blocks_per_group)
     + le32toh (sblock->s_first_data_block) + j;
 }
@@ -168,33 +211,6 @@ ext2_journal_new_block (uint32_t goal, uint32_t *block)
     *block = take (group, 0);
   pthread_mutex_unlock (&global_lock);
   return 1;
-}
-
-/* Free COUNT blocks from BIT on, all in GROUP.  Called with global_lock
-   held.  */
-static void
-release (unsigned long group, unsigned long bit, unsigned long count)
-{
-  struct ext2_group_desc *gdp = group_desc (group);
-  unsigned char *bh = disk_cache_block_ref (le32toh (gdp->bg_block_bitmap));
-  unsigned long i, freed = 0;
-
-  ext2_journal_access (bh);
-  ext2_journal_access (gdp);
-  for (i = bit; i < bit + count; i++)
-    if (clear_bit (i, bh))
-      freed++;
-    else
-      ext2_warning ("bit already cleared for block %lu of group %lu", i,
-		    group);
-  gdp->bg_free_blocks_count
-    = htole16 (le16toh (gdp->bg_free_blocks_count) + freed);
-  sblock->s_free_blocks_count
-    = htole32 (le32toh (sblock->s_free_blocks_count) + freed);
-  record_global_poke (bh);
-  disk_cache_block_ref_ptr (gdp);
-  record_global_poke (gdp);
-  ext2_journal_super ();
 }
 
 error_t
@@ -229,7 +245,7 @@ ext2_journal_free_run (block_t block, unsigned long count, bool metadata)
       unsigned long bit = (block - first) % per;
       unsigned long n = count < per - bit ? count : per - bit;
 
-      release (group, bit, n);
+      change_bits (group_desc (group), bit, n, false);
       block += n;
       count -= n;
     }

@@ -20,7 +20,7 @@ find (struct node *dp, int idx, block_t *block)
   error_t err;
 
   pthread_rwlock_rdlock (&dn->alloc_lock);
-  err = ext2_getblk (dp, idx, 0, block);
+  err = ext2_journal_getblk (dp, idx, block);
   pthread_rwlock_unlock (&dn->alloc_lock);
   if (err)
     ext2_journal_fail (err, "a block of a directory is not there");

@@ -58,8 +58,8 @@ void ext2_journal_access_block (block_t block);
 void ext2_journal_dirty_block (block_t block);
 /* The current operation will end with ERR, if that is not 0.  */
 void ext2_journal_spoil (error_t err);
-/* More credits for the current operation.  */
-error_t ext2_journal_extend (unsigned credits, unsigned revokes);
+/* As diskfs_journal_rejoin, with what it takes to cut NP.  */
+void ext2_journal_rejoin_for (struct node *np);
 
 /* journal-alloc.c */
 
@@ -73,17 +73,26 @@ error_t ext2_journal_free_run (block_t block, unsigned long count,
 
 /* journal-trunc.c */
 
+/* Copy the indirect block BLOCK to ENTRIES: the disk may fail to have it.  */
+error_t ext2_journal_read_indirect (block_t block, block_t *entries);
+
+/* journal-step.c */
+
 /* What it takes to free the blocks of NP from END on.  */
 void ext2_journal_trunc_cost (struct node *np, unsigned *credits,
 			      unsigned *revokes);
 /* How many blocks of metadata one step of a cut frees at most.  */
 #define STEP_REVOKES 5000
-/* The block from which on one operation with that many CREDITS can cut NP,
-   and END if it can cut all behind END.  */
-uint32_t ext2_journal_step (struct node *np, uint32_t end, unsigned credits);
+/* *FROM is the block from which on one operation with that many CREDITS can
+   cut NP, and END if it can cut all behind END.  */
+error_t ext2_journal_step (struct node *np, uint32_t end, unsigned credits,
+			   uint32_t *from);
 
 /* journal-mount.c */
 
+/* What replay must not write, whatever a log says: the blocks that lead to
+   those of the log, which never change, and the boot block.  */
+bool ext2_journal_protected (void *ctx, uint64_t block);
 /* A handle is about to be started, and is gone.  */
 void ext2_journal_enter (void);
 void ext2_journal_exit (void);
@@ -97,13 +106,19 @@ void ext2_journal_load_orphans (void);
 /* journal-reap.c */
 
 error_t ext2_journal_reaper_start (void);
+/* Return when all nodes are freed.  */
 void ext2_journal_reap_wait (void);
-bool ext2_journal_reap_pending (void);
+/* Return when BLOCKS blocks are free, or all nodes that were there to be freed
+   at the call: those that come later are no concern of the caller, who might
+   wait for ever.  */
+void ext2_journal_reap_for (unsigned long blocks);
 /* The thread that frees nodes.  */
 bool ext2_journal_reaping (void);
 
 /* journal-pager.c */
 
+/* PAGER has data to be written before TID commits: keep it until then.  */
+error_t ext2_journal_keep_pager (struct pager *pager, journal_tid_t tid);
 void ext2_journal_ordered_committed (journal_tid_t tid);
 int ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
 				uint64_t count);

@@ -57,6 +57,31 @@ ext2_journal_end (error_t err)
   return err ? err : stop;
 }
 
+/* What it takes at most, besides CHANGE_CREDITS, to write BLOCKS blocks that a
+   file does not have: each in a group of its own, and the indirect blocks that
+   lead to them.  CHANGE_CREDITS has those at the two ends.  */
+static unsigned
+write_credits (unsigned long blocks)
+{
+  unsigned long indirect = blocks / addr_per_block;
+  unsigned long groups = blocks + indirect < groups_count
+    ? blocks + indirect : groups_count;
+
+  return indirect + groups + (groups < db_per_group ? groups : db_per_group);
+}
+
+size_t
+diskfs_journal_most (size_t size)
+{
+  unsigned most = ext2_journal_limits.max_handle - CHANGE_CREDITS;
+
+  if (ext2_journal)
+    while (size > block_size
+	   && write_credits ((size >> log2_block_size) + 2) > most)
+      size = (size / 2 + block_size - 1) & - (size_t) block_size;
+  return size;
+}
+
 error_t
 diskfs_journal_start (enum diskfs_journal_op op, struct node *np, off_t size)
 {
@@ -75,11 +100,9 @@ diskfs_journal_start (enum diskfs_journal_op op, struct node *np, off_t size)
   if (op == DISKFS_JOURNAL_WRITE)
     {
       unsigned long blocks = (size >> log2_block_size) + 2;
-      unsigned long groups = blocks < groups_count ? blocks : groups_count;
 
-      /* Bitmaps, descriptors and indirect blocks.  */
       room += blocks + blocks / addr_per_block;
-      credits += 2 * (groups < 16 ? groups : 16) + blocks / addr_per_block;
+      credits += write_credits (blocks);
     }
   else if (op == DISKFS_JOURNAL_TRUNCATE && np)
     {
@@ -87,7 +110,7 @@ diskfs_journal_start (enum diskfs_journal_op op, struct node *np, off_t size)
 
       ext2_journal_trunc_cost (np, &more, &frees);
       credits += more;
-      revokes += frees;
+      revokes += frees < STEP_REVOKES ? frees : STEP_REVOKES;
     }
   ext2_journal_make_room (room);
   err = ext2_journal_begin (credits, revokes);
@@ -107,8 +130,8 @@ diskfs_journal_stop (error_t err)
 {
   if (operation.depth == 0 || --operation.depth > 0)
     return err;
-  err = ext2_journal_end (err);
-  return err ? err : operation.err;
+  err = ext2_journal_end (err ?: operation.err);
+  return err;
 }
 
 void
@@ -122,6 +145,19 @@ diskfs_journal_leave (void)
   if (err && ! operation.err)
     operation.err = err;
   operation.left = true;
+}
+
+/* As rejoin, with what it takes to cut NP.  */
+void
+ext2_journal_rejoin_for (struct node *np)
+{
+  unsigned more, frees;
+
+  ext2_journal_trunc_cost (np, &more, &frees);
+  operation.credits = CHANGE_CREDITS + more;
+  operation.revokes = CHANGE_REVOKES
+    + (frees < STEP_REVOKES ? frees : STEP_REVOKES);
+  diskfs_journal_rejoin ();
 }
 
 void
@@ -210,14 +246,6 @@ ext2_journal_spoil (error_t err)
 {
   if (operation.depth > 0 && err && ! operation.err)
     operation.err = err;
-}
-
-error_t
-ext2_journal_extend (unsigned credits, unsigned revokes)
-{
-  struct journal_handle *h = journal_current ();
-
-  return h ? journal_extend (h, credits, revokes) : EPERM;
 }
 
 /* The file system in memory has a change that the journal has not: nothing

@@ -44,6 +44,24 @@ add_block (struct ext2_journal_log *log, block_t block)
   return 0;
 }
 
+/* BLOCK leads to blocks of the log.  */
+static error_t
+keep_tree (struct ext2_journal_log *log, block_t block)
+{
+  if (log->tree_count == log->tree_room)
+    {
+      unsigned room = log->tree_room ? 2 * log->tree_room : 16;
+      uint32_t *more = realloc (log->tree, room * sizeof *more);
+
+      if (! more)
+	return ENOMEM;
+      log->tree = more;
+      log->tree_room = room;
+    }
+  log->tree[log->tree_count++] = block;
+  return 0;
+}
+
 /* Add up to *LEFT blocks of what BLOCK, at DEPTH levels above the log's
    blocks, leads to.  */
 static error_t
@@ -63,6 +81,9 @@ add_tree (struct ext2_journal_log *log, block_t block, int depth,
     }
   if (block == 0 || block >= le32toh (sblock->s_blocks_count))
     return EINVAL;
+  err = keep_tree (log, block);
+  if (err)
+    return err;
   entries = malloc (block_size);
   if (! entries)
     return ENOMEM;
@@ -109,7 +130,7 @@ ext2_journal_find_log (struct ext2_journal_log *log)
   error_t err;
   int i;
 
-  log->count = 0;
+  log->count = log->tree_count = 0;
   if (inum == 0)
     return ENOTSUP;
   if (inum > le32toh (sblock->s_inodes_count))

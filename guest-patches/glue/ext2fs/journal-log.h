@@ -13,6 +13,8 @@ struct ext2_journal_log
 {
   struct journal_extent *extents;
   unsigned count, room;
+  uint32_t *tree;		/* The indirect blocks that lead there.  */
+  unsigned tree_count, tree_room;
 };
 
 /* Find the log in the journal's inode, by reading the store.  EINVAL if

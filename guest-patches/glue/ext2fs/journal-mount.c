@@ -21,6 +21,17 @@ static struct journal *parked;
 
 static struct ext2_journal_log the_log;
 
+bool
+ext2_journal_protected (void *ctx, uint64_t block)
+{
+  unsigned i;
+
+  for (i = 0; i < the_log.tree_count; i++)
+    if (the_log.tree[i] == block)
+      return true;
+  return block < le32toh (sblock->s_first_data_block);
+}
+
 /* EXT3_FEATURE_INCOMPAT_RECOVER is on disk: e2fsck and Linux replay the log
    before they look at anything.  It is on before the log is in use and off
    after the log is empty, and never changed through the log.  */
@@ -222,9 +233,26 @@ after_replay (const struct journal_recovery *r)
     ext2_panic ("cannot read the superblock after a replay");
   if (r->log_errno || r->corrupt)
     sblock->s_state |= htole16 (EXT2_STATE_ERROR);
-  return set_recover (false);
+  /* e2fsck looks at a log's error only where there is something to
+     recover.  */
+  return set_recover (r->corrupt);
 }
 
+/* Why the file system is not written to.  */
+static bool refused;
+
+static void
+refuse (error_t err, const char *what)
+{
+  refused = true;
+  ext2_warning ("%s%s%s; mounted read-only, run e2fsck -f", what,
+		err ? ": " : "", err ? strerror (err) : "");
+  diskfs_readonly = 1;
+}
+
+/* Blocks may be at home that are newer than what could be replayed of a
+   damaged log, and nobody knows which: the file system has all of its last
+   sound state but may be no such state as a whole.  */
 static error_t
 replay (void)
 {
@@ -252,24 +280,13 @@ replay (void)
     err = ext2_journal_ops.flush (NULL);
   if (! err)
     err = after_replay (&r);
-  if (! err)
-    ext2_warning ("recovered %u transaction%s, %u blocks%s%s",
+  if (! err && (r.was_dirty || ! r.corrupt))
+    ext2_warning ("recovered %u transaction%s, %u blocks%s",
 		  r.transactions, r.transactions == 1 ? "" : "s", r.blocks,
-		  r.corrupt ? "; THE LOG IS DAMAGED, PLEASE fsck" : "",
-		  r.log_errno ? "; it had given up" : "");
+		  r.log_errno && ! r.corrupt ? "; it had given up" : "");
+  if (! err && r.corrupt)
+    refuse (0, "the log is damaged");
   return err;
-}
-
-/* Why the file system is not written to.  */
-static bool refused;
-
-static void
-refuse (error_t err, const char *what)
-{
-  refused = true;
-  ext2_warning ("%s: %s; mounted read-only, run e2fsck -f", what,
-		strerror (err));
-  diskfs_readonly = 1;
 }
 
 void
@@ -390,6 +407,17 @@ ext2_journal_mount (void)
     finish_orphans ();
 }
 
+/* NP is read again, and nothing is known of what was to become of it.  */
+static error_t
+reload_node (struct node *np)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+
+  jn->steps = jn->cutting = 0;
+  jn->lost = jn->unordered = 0;
+  return diskfs_node_reload (np);
+}
+
 /* While the file system was read-only another program, e2fsck at boot, may
    have changed the disk, and it does not always say so.  */
 static error_t
@@ -400,7 +428,7 @@ reload (void)
   diskfs_readonly = 1;
   err = diskfs_reload_global_state ();
   if (! err)
-    err = diskfs_node_iterate (diskfs_node_reload);
+    err = diskfs_node_iterate (reload_node);
   if (! err && refused)
     err = EROFS;
   return err;

@@ -71,6 +71,25 @@ add_orphan (ino_t inum)
   return o;
 }
 
+/* Change the field by which inode INUM names the next on the list.  */
+static void
+set_next (ino_t inum, uint32_t next)
+{
+  error_t err = diskfs_catch_exception ();
+  struct ext2_inode *di;
+
+  if (err)
+    {
+      ext2_journal_fail (err, "the list of orphans cannot be written");
+      return;
+    }
+  di = dino_ref (inum);
+  ext2_journal_access (di);
+  di->i_dtime = next;
+  diskfs_end_catch_exception ();
+  record_global_poke (di);
+}
+
 static void
 remove_orphan (struct orphan **p, struct orphan *before)
 {
@@ -78,13 +97,7 @@ remove_orphan (struct orphan **p, struct orphan *before)
 
   *p = o->next;
   if (before)
-    {
-      struct ext2_inode *di = dino_ref (before->inum);
-
-      ext2_journal_access (di);
-      di->i_dtime = next_of (before);
-      record_global_poke (di);
-    }
+    set_next (before->inum, next_of (before));
   else
     set_head ();
   free (o);
@@ -147,6 +160,8 @@ ext2_journal_update_node (struct node *np, int wait)
      node stays as it is, to be written by the next sync or operation.  */
   if (! h || diskfs_readonly)
     return 1;
+  if (np->dn_stat.st_nlink > 0)	/* Its inode was allocated anew.  */
+    diskfs_node_disknode (np)->journal.ghost = 0;
   di = ext2_write_node (np);
   if (di)
     {
@@ -226,36 +241,60 @@ ext2_journal_update_nodes (void)
   return 1;
 }
 
-/* Read the list from disk.  Returns how many are on it.  */
-static size_t
-read_orphans (void)
+static error_t
+read_next (ino_t inum, uint32_t *next)
+{
+  error_t err = diskfs_catch_exception ();
+
+  if (! err)
+    {
+      struct ext2_inode *di = dino_ref (inum);
+
+      *next = le32toh (di->i_dtime);
+      diskfs_end_catch_exception ();
+      dino_deref (di);
+    }
+  return err;
+}
+
+/* Forget the list, which was that of a journal before.  */
+static void
+forget_orphans (void)
+{
+  struct orphan *o;
+
+  while ((o = orphans) != NULL)
+    {
+      orphans = o->next;
+      free (o);
+    }
+}
+
+/* Read the list from disk; *COUNT is how many are on it.  */
+static error_t
+read_orphans (size_t *count)
 {
   uint32_t inum = le32toh (sblock->s_last_orphan);
   uint32_t most = le32toh (sblock->s_inodes_count);
   struct orphan **end = &orphans;
-  size_t count = 0;
+  error_t err = 0;
 
-  while (inum != 0)
+  forget_orphans ();
+  for (*count = 0; inum != 0 && ! err; (*count)++)
     {
-      struct ext2_inode *di;
-      struct orphan *o;
+      struct orphan *o = malloc (sizeof *o);
 
-      if (inum > most || inum < EXT2_FIRST_INO (sblock) || count > most
-	  || ! (o = malloc (sizeof *o)))
-	{
-	  ext2_warning ("bad list of orphans at inode %u; run e2fsck", inum);
-	  break;
-	}
+      if (! o)
+	return ENOMEM;
       o->inum = inum;
       o->next = NULL;
       *end = o;
       end = &o->next;
-      count++;
-      di = dino_ref (inum);
-      inum = le32toh (di->i_dtime);
-      dino_deref (di);
+      if (inum > most || inum < EXT2_FIRST_INO (sblock) || *count > most)
+	return EUCLEAN;
+      err = read_next (inum, &inum);
     }
-  return count;
+  return err;
 }
 
 /* What is left of the last block of NP is zero on disk before the cut is
@@ -284,59 +323,78 @@ clear_tail (struct node *np)
 /* A crash may have left NP half-cut: it is to end with its size.  If it has
    no name its size may be 0 already, and then nobody else would look for its
    blocks.  */
-static void
+static error_t
 finish_cut (struct node *np)
 {
   struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
   uint32_t end = boffs_block (round_block (np->dn_stat.st_size));
   unsigned most = ext2_journal_limits.max_handle;
   uint32_t from = UINT32_MAX;
+  error_t err;
 
   jn->target = np->dn_stat.st_size;
   jn->steps = 1;
-  if (clear_tail (np))
-    return;			/* It stays an orphan.  */
-  while (from > end && ! ext2_journal_begin (most, STEP_REVOKES))
+  err = clear_tail (np);
+  while (from > end && ! err)
     {
-      pthread_mutex_lock (&np->lock);
-      from = ext2_journal_step (np, end, most - CHANGE_CREDITS);
-      ext2_journal_trunc (np, from);
-      np->dn_set_ctime = 1;
-      diskfs_node_update (np, 0);
-      pthread_mutex_unlock (&np->lock);
-      if (ext2_journal_end (0))
+      err = ext2_journal_begin (most, STEP_REVOKES);
+      if (err)
 	break;
+      pthread_mutex_lock (&np->lock);
+      err = ext2_journal_step (np, end, most - CHANGE_CREDITS, &from);
+      if (! err)
+	{
+	  ext2_journal_trunc (np, from);
+	  np->dn_set_ctime = 1;
+	  diskfs_node_update (np, 0);
+	}
+      pthread_mutex_unlock (&np->lock);
+      err = ext2_journal_end (err);
     }
+  return err;
+}
+
+/* Finish what was begun with inode INUM.  If it has no name it is freed by who
+   drops it last, which is this function.  */
+static error_t
+finish_orphan (ino_t inum)
+{
+  struct node *np;
+  error_t err = diskfs_cached_lookup (inum, &np);
+
+  if (err)
+    return err;
+  pthread_mutex_unlock (&np->lock);
+  /* All others keep no blocks where these do.  */
+  if (S_ISREG (np->dn_stat.st_mode) || S_ISDIR (np->dn_stat.st_mode))
+    err = finish_cut (np);
+  diskfs_nrele (np);
+  return err;
 }
 
 /* What a crash left unfinished: cuts, of nodes with a name or without, and
-   nodes without a name.  Those are freed by whoever drops them last, which is
-   this function.  */
+   nodes without a name.  What cannot be finished now must not be forgotten,
+   as it would be with the next change of the list: nothing is written
+   then.  */
 void
 ext2_journal_load_orphans (void)
 {
-  size_t count = read_orphans (), i;
-  ino_t *inums = malloc ((count + 1) * sizeof *inums);
+  size_t count, i;
+  error_t err = read_orphans (&count);
+  ino_t *inums = err ? NULL : malloc ((count + 1) * sizeof *inums);
   struct orphan *o;
 
-  if (! inums)
-    return;
-  for (o = orphans, i = 0; o; o = o->next)
+  if (! err && ! inums)
+    err = ENOMEM;
+  for (o = orphans, i = 0; o && ! err; o = o->next)
     inums[i++] = o->inum;
-  for (i = 0; i < count; i++)
-    {
-      struct node *np;
-
-      if (diskfs_cached_lookup (inums[i], &np))
-	continue;
-      pthread_mutex_unlock (&np->lock);
-      /* All others keep no blocks where these do.  */
-      if (S_ISREG (np->dn_stat.st_mode) || S_ISDIR (np->dn_stat.st_mode))
-	finish_cut (np);
-      diskfs_nrele (np);
-    }
-  if (count)
-    ext2_warning ("finished with %zu unlinked or half-cut file%s", count,
-		  count > 1 ? "s" : "");
+  for (i = 0; i < count && ! err; i++)
+    err = finish_orphan (inums[i]);
   free (inums);
+  if (err)
+    ext2_journal_fail (err, "what a crash left unfinished stays so;"
+		       " run e2fsck -f");
+  else if (count)
+    ext2_warning ("finished freeing or cutting %zu file%s", count,
+		  count > 1 ? "s" : "");
 }

@@ -40,6 +40,18 @@ read_page (block_t block, void **buf, size_t *len)
 }
 
 error_t
+ext2_journal_getblk (struct node *np, uint32_t index, uint32_t *block)
+{
+  error_t err = diskfs_catch_exception ();
+
+  if (err)
+    return err;
+  err = ext2_getblk (np, index, 0, block);
+  diskfs_end_catch_exception ();
+  return err;
+}
+
+error_t
 ext2_journal_read_global (off_t offset, size_t amount, void **buf,
 			  size_t *len)
 {
@@ -127,7 +139,7 @@ ext2_journal_write_file (struct node *np, vm_offset_t offset, void *buf,
     return 0;
   pthread_rwlock_rdlock (&dn->alloc_lock);
   if (offset < np->allocsize
-      && ! ext2_getblk (np, offset >> log2_block_size, 0, &block))
+      && ! ext2_journal_getblk (np, offset >> log2_block_size, &block))
     page_returned (block, buf);
   pthread_rwlock_unlock (&dn->alloc_lock);
   return 1;
@@ -162,8 +174,8 @@ static pthread_mutex_t ordered_lock = PTHREAD_MUTEX_INITIALIZER;
    at a time.  */
 #define LOOK_BACK 16
 
-static error_t
-keep_pager (struct pager *pager, journal_tid_t tid)
+error_t
+ext2_journal_keep_pager (struct pager *pager, journal_tid_t tid)
 {
   struct ordered *o;
   error_t err = 0;
@@ -253,175 +265,4 @@ ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
   pager_sync_some (pager, first << log2_block_size, count << log2_block_size,
 		   1);
   return atomic_exchange (&diskfs_node_disknode (np)->journal.unordered, 0);
-}
-
-/* A fault may allocate a block and as many as three indirect ones, each in
-   another group; and the inode.  */
-#define FAULT_CREDITS 14
-
-static pthread_mutex_t writer_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t writer_idle = PTHREAD_COND_INITIALIZER;
-
-void
-diskfs_journal_copying (struct node *np, int copying)
-{
-  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
-
-  if (! ext2_journal)
-    return;
-  pthread_mutex_lock (&writer_lock);
-  jn->writer = copying ? journal_current () : NULL;
-  /* Others may have faulted on the same file and use this handle.  */
-  while (! copying && jn->faults > 0)
-    pthread_cond_wait (&writer_idle, &writer_lock);
-  pthread_mutex_unlock (&writer_lock);
-}
-
-/* Start a handle for a fault on NP.  *PARENT says whether it is that of the
-   operation which writes to NP.  */
-static error_t
-fault_start (struct node *np, struct journal_handle **h, bool *parent)
-{
-  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
-  error_t err = EAGAIN;
-
-  ext2_journal_enter ();
-  pthread_mutex_lock (&writer_lock);
-  *parent = jn->writer != NULL;
-  if (*parent)
-    {
-      jn->faults++;
-      err = journal_start_worker (ext2_journal, jn->writer, FAULT_CREDITS, 0,
-				  h);
-    }
-  if (*parent && err)
-    {
-      if (--jn->faults == 0)
-	pthread_cond_broadcast (&writer_idle);
-      *parent = false;
-    }
-  pthread_mutex_unlock (&writer_lock);
-  if (err == EAGAIN)
-    {
-      err = journal_start_worker (ext2_journal, NULL, FAULT_CREDITS, 0, h);
-      if (! err && (err = ext2_journal_in_use ()) != 0)
-	journal_stop (*h);
-    }
-  if (err)
-    ext2_journal_exit ();
-  return err;
-}
-
-static error_t
-fault_stop (struct node *np, struct journal_handle *h, bool parent)
-{
-  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
-  error_t err = journal_stop (h);
-
-  ext2_journal_exit ();
-  if (parent)
-    {
-      pthread_mutex_lock (&writer_lock);
-      if (--jn->faults == 0)
-	pthread_cond_broadcast (&writer_idle);
-      pthread_mutex_unlock (&writer_lock);
-    }
-  return err;
-}
-
-/* The fault may have given NP blocks: its inode says so in the same
-   transaction.  Its other fields belong to whoever has NP locked.  */
-static void
-write_blocks (struct node *np)
-{
-  struct ext2_inode *di = dino_ref (np->cache_id);
-
-  if (le32toh (di->i_blocks) == np->dn_stat.st_blocks
-      && memcmp (di->i_block, diskfs_node_disknode (np)->info.i_data,
-		 sizeof di->i_block) == 0)
-    {
-      dino_deref (di);
-      return;
-    }
-  ext2_journal_access (di);
-  ext2_journal_copy_blocks (np, di);
-  record_global_poke (di);
-}
-
-/* The block of PAGE of NP; EINVAL for a hole.  One queue serves all faults of
-   NP, so nobody else fills that meanwhile.  */
-static error_t
-block_of (struct node *np, vm_offset_t page, block_t *block)
-{
-  struct disknode *dn = diskfs_node_disknode (np);
-  error_t err;
-
-  pthread_rwlock_rdlock (&dn->alloc_lock);
-  err = diskfs_catch_exception ();
-  if (! err)
-    {
-      err = ext2_getblk (np, page >> log2_block_size, 0, block);
-      diskfs_end_catch_exception ();
-    }
-  pthread_rwlock_unlock (&dn->alloc_lock);
-  return err;
-}
-
-/* The new block of PAGE of NP has what was there before.  No operation holds
-   the commit up until whoever faulted has written to the page; until then it
-   is clean, and the kernel has nothing to return.  */
-static error_t
-clear_new_block (struct node *np, vm_offset_t page)
-{
-  size_t written = 0;
-  block_t block;
-  error_t err = block_of (np, page, &block);
-
-  if (! err)
-    err = store_write (store,
-		       (store_offset_t) block << log2_dev_blocks_per_fs_block,
-		       (const void *) zeroblock, block_size, &written);
-  if (! err && written != block_size)
-    err = EIO;
-  return ext2_journal_wrote (np, err);
-}
-
-error_t
-ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
-{
-  struct node *np = upi->node;
-  struct journal_handle *h;
-  struct pager *pager;
-  block_t block;
-  bool parent, hole;
-  error_t err, stop;
-
-  if (upi->type == DISK || ! ext2_journal)
-    return ext2_unlock_page (upi, page);
-  if (diskfs_node_disknode (np)->journal.cutting
-      && page >= diskfs_node_disknode (np)->journal.cut)
-    return 0;
-  if (diskfs_readonly)
-    return EROFS;
-
-  err = fault_start (np, &h, &parent);
-  if (err)
-    return err;
-  hole = ! parent && ! S_ISDIR (np->dn_stat.st_mode)
-    && block_of (np, page, &block) == EINVAL;
-  err = ext2_unlock_page (upi, page);
-  if (! err && hole)
-    err = clear_new_block (np, page);
-  if (! S_ISDIR (np->dn_stat.st_mode))
-    {
-      write_blocks (np);
-      pager = ext2_journal_pager_of (np);
-      if (! err && pager)
-	err = keep_pager (pager, journal_handle_tid (h))
-	  ?: journal_order (h, (uintptr_t) pager, page >> log2_block_size, 1);
-      if (pager)
-	ports_port_deref (pager);
-    }
-  stop = fault_stop (np, h, parent);
-  return err ? err : stop;
 }

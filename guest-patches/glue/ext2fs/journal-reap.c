@@ -5,6 +5,7 @@
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "journal-glue.h"
 
@@ -24,7 +25,9 @@ struct item
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct item *first, **last = &first;
-static bool busy, started;
+/* How many nodes were ever handed over, and are done with.  */
+static unsigned long handed, done;
+static bool started;
 
 static __thread bool reaping;
 
@@ -34,11 +37,59 @@ ext2_journal_reaping (void)
   return reaping;
 }
 
+/* A node that has lost its last name and its last user leaves the cache, and
+   from then on its inode, until it is freed, tells nobody that it is the
+   reaper's.  Names do not lead to it, but an old handle does: what is read for
+   one without a name is a ghost, which may be looked at, and whose inode
+   belongs to another node or to none.  (A file that is in use without a name
+   is in the cache, and is found there.)  */
+
+/* The thread looks a node up by its handle.  */
+static __thread bool by_handle;
+
+void
+ext2_journal_read_node (struct node *np)
+{
+  if (by_handle)
+    diskfs_node_disknode (np)->journal.ghost = np->dn_stat.st_nlink == 0;
+}
+
+error_t
+diskfs_journal_getfile (ino_t inum, struct node **np)
+{
+  error_t err;
+
+  by_handle = ext2_journal != NULL;
+  err = diskfs_cached_lookup (inum, np);
+  by_handle = false;
+  if (! err && (*np)->dn_stat.st_nlink == 0
+      && diskfs_node_disknode (*np)->journal.ghost)
+    {
+      diskfs_nput (*np);
+      err = ESTALE;
+    }
+  return err;
+}
+
+/* Nothing of the ghost NP goes to the disk.  */
+static void
+forget_ghost (struct node *np)
+{
+  np->dn_stat.st_nlink = 1;
+  np->dn_stat_dirty = 0;
+  np->dn_set_ctime = np->dn_set_atime = np->dn_set_mtime = 0;
+}
+
 int
 diskfs_journal_defer_drop (struct node *np)
 {
   struct item *item;
 
+  if (np->dn_stat.st_nlink == 0 && diskfs_node_disknode (np)->journal.ghost)
+    {
+      forget_ghost (np);
+      return 0;
+    }
   if (! ext2_journal || reaping || np->dn_stat.st_nlink != 0
       || diskfs_readonly || ! started)
     return 0;
@@ -57,6 +108,7 @@ diskfs_journal_defer_drop (struct node *np)
       pthread_mutex_lock (&lock);
       *last = item;
       last = &item->next;
+      handed++;
       pthread_cond_broadcast (&changed);
       pthread_mutex_unlock (&lock);
     }
@@ -76,7 +128,8 @@ shorten (struct node *np)
   error_t err = 0;
   uint32_t from;
 
-  while (! err && (from = ext2_journal_step (np, 0, most - DROP_CREDITS)) > 0)
+  while (! (err = ext2_journal_step (np, 0, most - DROP_CREDITS, &from))
+	 && from > 0)
     {
       err = ext2_journal_begin (most, STEP_REVOKES);
       if (err)
@@ -86,6 +139,8 @@ shorten (struct node *np)
       err = diskfs_truncate (np, (off_t) from << log2_block_size);
       pthread_mutex_unlock (&np->lock);
       err = ext2_journal_end (err);
+      if (err)
+	break;
     }
   return err;
 }
@@ -95,11 +150,18 @@ reap (struct node *np)
 {
   unsigned credits, revokes;
 
-  if (shorten (np))
-    return;			/* It stays an orphan.  */
+  error_t err = shorten (np);
+
+  if (err)
+    {
+      /* It stays an orphan, for the next mount.  */
+      ext2_warning ("inode %llu cannot be freed now: %s",
+		    (unsigned long long) np->cache_id, strerror (err));
+      return;
+    }
   ext2_journal_trunc_cost (np, &credits, &revokes);
   if (ext2_journal_begin (credits + DROP_CREDITS, revokes + 16))
-    return;
+    return;			/* The journal has given up, and said so.  */
   pthread_mutex_lock (&np->lock);
   diskfs_nput (np);
   ext2_journal_end (0);
@@ -123,12 +185,11 @@ reaper (void *arg)
       first = item->next;
       if (! first)
 	last = &first;
-      busy = true;
       pthread_mutex_unlock (&lock);
       reap (item->np);
       free (item);
       pthread_mutex_lock (&lock);
-      busy = false;
+      done++;
       pthread_cond_broadcast (&changed);
     }
   return NULL;
@@ -151,17 +212,24 @@ ext2_journal_reaper_start (void)
   return err;
 }
 
-bool
-ext2_journal_reap_pending (void)
-{
-  return first != NULL || busy;
-}
-
 void
 ext2_journal_reap_wait (void)
 {
   pthread_mutex_lock (&lock);
-  while (first || busy)
+  while (done != handed)
+    pthread_cond_wait (&changed, &lock);
+  pthread_mutex_unlock (&lock);
+}
+
+void
+ext2_journal_reap_for (unsigned long blocks)
+{
+  unsigned long last_one;
+
+  pthread_mutex_lock (&lock);
+  last_one = handed;
+  while ((long) (last_one - done) > 0
+	 && le32toh (sblock->s_free_blocks_count) < blocks)
     pthread_cond_wait (&changed, &lock);
   pthread_mutex_unlock (&lock);
 }

@@ -119,6 +119,7 @@ op_copy_block (void *ctx, uint64_t block, void *buf)
 
   if (! err)
     {
+      /* This reads the block, too.  */
       char *ptr = fixed ? bptr (block) : disk_cache_block_ref (block);
 
       memcpy (buf, ptr, block_size);
@@ -273,6 +274,7 @@ const struct journal_ops ext2_journal_ops = {
   .write_ordered = ext2_journal_write_ordered,
   .committed = op_committed,
   .aborted = op_aborted,
+  .is_protected = ext2_journal_protected,
   .now = op_now,
   .alloc = op_alloc,
   .free = op_free,

@@ -29,6 +29,9 @@ enum diskfs_journal_op
 error_t diskfs_journal_start (enum diskfs_journal_op op, struct node *np,
 			      off_t size);
 
+/* How much of SIZE bytes one operation can write.  */
+size_t diskfs_journal_most (size_t size);
+
 /* The operation is over, with ERR.  Returns ERR, or if that is 0 the error
    that keeps the operation from the disk: if it has to be synchronous, this
    waits for the disk.  */
@@ -54,13 +57,19 @@ void diskfs_file_changed (struct node *np);
 /* For NP that is not locked, at the end of an operation.  */
 void diskfs_journal_update (struct node *np);
 
-/* The thread of an operation copies data to the pages of NP, which is
-   locked, or has finished to.  Faults that it takes belong to it.  */
-void diskfs_journal_copying (struct node *np, int copying);
+/* The thread of an operation copies AMOUNT bytes to the pages of NP at
+   OFFSET, which is locked, or has finished to.  Faults that it takes belong to
+   it.  */
+void diskfs_journal_copying (struct node *np, int copying, off_t offset,
+			     size_t amount);
 
 /* The last reference to NP, which is locked, is gone.  If this returns
    nonzero the node is unlocked and will be dropped later.  */
 int diskfs_journal_defer_drop (struct node *np);
+
+/* As diskfs_cached_lookup, for who has a handle of the file, which may be
+   older than the file's end: ESTALE then.  */
+error_t diskfs_journal_getfile (ino_t inum, struct node **np);
 
 /* NP, which is not locked, is to be on disk, if WAIT on return.  */
 error_t diskfs_journal_fsync (struct node *np, int wait);
@@ -68,6 +77,10 @@ error_t diskfs_journal_fsync (struct node *np, int wait);
 /* NP, which is not locked, is about to be cut to SIZE: cut what one
    operation cannot.  Outside of operations.  */
 error_t diskfs_journal_shorten (struct node *np, off_t size);
+
+/* As diskfs_truncate, for NP that is locked, in an operation in which nothing
+   has changed: NP may be unlocked meanwhile, and the operation be another.  */
+error_t diskfs_journal_truncate (struct node *np, off_t size);
 
 /* Nonzero if changes no longer reach the disk.  */
 error_t diskfs_journal_error (void);

@@ -197,11 +197,29 @@ diskfs_S_io_sigio (struct protid *cred)
 		    diskfs_J_io_sigio (cred));
 }
 
+/* What is too much for one operation is several: a write may end early, but
+   never between two of them.  */
 kern_return_t
 diskfs_S_io_write (struct protid *cred, const_data_t data,
 		   mach_msg_type_number_t datalen, off_t offset,
 		   vm_size_t *amt)
 {
-  return OPERATION (DISKFS_JOURNAL_WRITE, cred, datalen,
-		    diskfs_J_io_write (cred, data, datalen, offset, amt));
+  size_t done = 0, piece;
+  vm_size_t written;
+  error_t err;
+
+  do
+    {
+      piece = diskfs_journal_most (datalen - done);
+      written = 0;
+      err = OPERATION (DISKFS_JOURNAL_WRITE, cred, piece,
+		       diskfs_J_io_write (cred, data + done, piece,
+					  offset == -1 ? -1 : offset + done,
+					  &written));
+      if (! err)
+	done += written;
+    }
+  while (! err && written == piece && done < datalen);
+  *amt = done;
+  return done > 0 ? 0 : err;
 }

@@ -15,6 +15,12 @@ diskfs_journal_start (enum diskfs_journal_op op, struct node *np, off_t size)
   return 0;
 }
 
+size_t __attribute__ ((weak))
+diskfs_journal_most (size_t size)
+{
+  return size;
+}
+
 error_t __attribute__ ((weak))
 diskfs_journal_stop (error_t err)
 {
@@ -59,7 +65,8 @@ diskfs_journal_update (struct node *np)
 }
 
 void __attribute__ ((weak))
-diskfs_journal_copying (struct node *np, int copying)
+diskfs_journal_copying (struct node *np, int copying, off_t offset,
+			size_t amount)
 {
 }
 
@@ -67,6 +74,12 @@ int __attribute__ ((weak))
 diskfs_journal_defer_drop (struct node *np)
 {
   return 0;
+}
+
+error_t __attribute__ ((weak))
+diskfs_journal_getfile (ino_t inum, struct node **np)
+{
+  return diskfs_cached_lookup (inum, np);
 }
 
 error_t __attribute__ ((weak))
@@ -80,6 +93,12 @@ error_t __attribute__ ((weak))
 diskfs_journal_shorten (struct node *np, off_t size)
 {
   return 0;
+}
+
+error_t __attribute__ ((weak))
+diskfs_journal_truncate (struct node *np, off_t size)
+{
+  return diskfs_truncate (np, size);
 }
 
 error_t __attribute__ ((weak))

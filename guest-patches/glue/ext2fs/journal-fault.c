@@ -1,0 +1,197 @@
+/* The journal in ext2fs: faults that allocate.
+
+   Copyright (C) 2026 The hurdle authors.
+
+   SPDX-License-Identifier: GPL-2.0-or-later  */
+
+#include <string.h>
+#include <unistd.h>
+#include <hurd/store.h>
+
+#include "journal-glue.h"
+
+/* A fault may allocate a block and as many as three indirect ones, each in
+   another group; and the inode.  */
+#define FAULT_CREDITS 14
+
+static pthread_mutex_t writer_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t writer_idle = PTHREAD_COND_INITIALIZER;
+
+void
+diskfs_journal_copying (struct node *np, int copying, off_t offset,
+			size_t amount)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+
+  if (! ext2_journal)
+    return;
+  pthread_mutex_lock (&writer_lock);
+  jn->writer = copying ? journal_current () : NULL;
+  jn->writes_from = trunc_page (offset);
+  jn->writes_end = offset + amount;
+  /* Others may have faulted on the same file and use this handle.  */
+  while (! copying && jn->faults > 0)
+    pthread_cond_wait (&writer_idle, &writer_lock);
+  pthread_mutex_unlock (&writer_lock);
+}
+
+/* How long a fault is held up that is to come again.  */
+#define FAULT_PAUSE_US 3000
+
+/* Start a handle for a fault on PAGE of NP.  *PARENT says whether it is that
+   of the operation which writes there, whose thread waits for the fault.
+
+   EAGAIN: there are no credits for it now, and it has to come again.  It must
+   not wait here.  The commit that makes room writes the data of files first,
+   and so needs the queue of this very pager, and operations to stop, which
+   may need a thread like this one.  For the fault of an operation nothing
+   better can come: it waits, and so the commit would.  */
+static error_t
+fault_start (struct node *np, vm_offset_t page, struct journal_handle **h,
+	     bool *parent)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  error_t err = EAGAIN;
+  bool own;
+
+  ext2_journal_enter ();
+  pthread_mutex_lock (&writer_lock);
+  own = jn->writer && page >= jn->writes_from && page < jn->writes_end;
+  if (own)
+    err = journal_start_worker (ext2_journal, jn->writer, FAULT_CREDITS, 0,
+				h);
+  *parent = own && ! err;
+  if (*parent)
+    jn->faults++;
+  pthread_mutex_unlock (&writer_lock);
+  if (err == EAGAIN)
+    {
+      err = journal_start_worker (ext2_journal, NULL, FAULT_CREDITS, 0, h);
+      if (! err && (err = ext2_journal_in_use ()) != 0)
+	journal_stop (*h);
+      if (err == EAGAIN && own)
+	err = ENOSPC;
+    }
+  if (err)
+    ext2_journal_exit ();
+  return err;
+}
+
+static error_t
+fault_stop (struct node *np, struct journal_handle *h, bool parent)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  error_t err = journal_stop (h);
+
+  ext2_journal_exit ();
+  if (parent)
+    {
+      pthread_mutex_lock (&writer_lock);
+      if (--jn->faults == 0)
+	pthread_cond_broadcast (&writer_idle);
+      pthread_mutex_unlock (&writer_lock);
+    }
+  return err;
+}
+
+/* The fault may have given NP blocks: its inode says so in the same
+   transaction.  Its other fields belong to whoever has NP locked.  */
+static void
+write_blocks (struct node *np)
+{
+  error_t err = diskfs_catch_exception ();
+  struct ext2_inode *di;
+
+  if (err)
+    {
+      ext2_journal_fail (err, "an inode cannot be changed");
+      return;
+    }
+  di = dino_ref (np->cache_id);
+  if (le32toh (di->i_blocks) == np->dn_stat.st_blocks
+      && memcmp (di->i_block, diskfs_node_disknode (np)->info.i_data,
+		 sizeof di->i_block) == 0)
+    {
+      diskfs_end_catch_exception ();
+      dino_deref (di);
+      return;
+    }
+  ext2_journal_access (di);
+  ext2_journal_copy_blocks (np, di);
+  diskfs_end_catch_exception ();
+  record_global_poke (di);
+}
+
+/* The block of PAGE of NP; EINVAL for a hole.  One queue serves all faults of
+   NP, so nobody else fills that meanwhile.  */
+static error_t
+block_of (struct node *np, vm_offset_t page, block_t *block)
+{
+  struct disknode *dn = diskfs_node_disknode (np);
+  error_t err;
+
+  pthread_rwlock_rdlock (&dn->alloc_lock);
+  err = ext2_journal_getblk (np, page >> log2_block_size, block);
+  pthread_rwlock_unlock (&dn->alloc_lock);
+  return err;
+}
+
+/* The new block of PAGE of NP has what was there before.  No operation holds
+   the commit up until whoever faulted has written to the page; until then it
+   is clean, and the kernel has nothing to return.  */
+static error_t
+clear_new_block (struct node *np, vm_offset_t page)
+{
+  size_t written = 0;
+  block_t block;
+  error_t err = block_of (np, page, &block);
+
+  if (! err)
+    err = store_write (store,
+		       (store_offset_t) block << log2_dev_blocks_per_fs_block,
+		       (const void *) zeroblock, block_size, &written);
+  if (! err && written != block_size)
+    err = EIO;
+  return ext2_journal_wrote (np, err);
+}
+
+error_t
+ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
+{
+  struct node *np = upi->node;
+  struct journal_handle *h;
+  struct pager *pager;
+  block_t block;
+  bool parent, hole;
+  error_t err, stop;
+
+  if (upi->type == DISK || ! ext2_journal)
+    return ext2_unlock_page (upi, page);
+  if (diskfs_node_disknode (np)->journal.cutting
+      && page >= diskfs_node_disknode (np)->journal.cut)
+    return 0;
+  if (diskfs_readonly)
+    return EROFS;
+  /* Who extends a directory gives it the block first.  */
+  if (S_ISDIR (np->dn_stat.st_mode))
+    return ext2_unlock_page (upi, page);
+
+  err = fault_start (np, page, &h, &parent);
+  if (err == EAGAIN)
+    usleep (FAULT_PAUSE_US);
+  if (err)
+    return err;
+  hole = ! parent && block_of (np, page, &block) == EINVAL;
+  err = ext2_unlock_page (upi, page);
+  if (! err && hole)
+    err = clear_new_block (np, page);
+  write_blocks (np);
+  pager = ext2_journal_pager_of (np);
+  if (! err && pager)
+    err = ext2_journal_keep_pager (pager, journal_handle_tid (h))
+      ?: journal_order (h, (uintptr_t) pager, page >> log2_block_size, 1);
+  if (pager)
+    ports_port_deref (pager);
+  stop = fault_stop (np, h, parent);
+  return err ? err : stop;
+}

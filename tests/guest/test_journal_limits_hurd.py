@@ -1,0 +1,170 @@
+"""What our journal in a real Hurd may run out of: room in the log, and sound sectors.
+
+The disk of the first two guests has 400 small groups with nine free blocks in each, and the
+smallest log: the next block is in another group, and whatever has to do with ten of them is more
+than one operation.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import process
+from harness.machine.faults import DiskFault, heal, inject
+from tests.guest.hurd_support import MOUNTED, Mounted, booted
+
+pytestmark = [pytest.mark.guest, pytest.mark.hurd]
+
+_FREE = 9
+_LINKS = 31999  # a directory with one more can't be moved: EXT2_LINK_MAX
+
+
+def debugfs(disk: Path, *commands: str) -> str:
+    script = disk.with_suffix(".debugfs")
+    script.write_text("\n".join(commands) + "\n")
+    return process.run(["debugfs", "-w", "-f", str(script), str(disk)]).stdout
+
+
+def stat(disk: Path, name: str) -> str:
+    return process.run(["debugfs", "-R", f"stat {name}", str(disk)]).stdout
+
+
+def scattered(disk: Path) -> list[str]:
+    """Make the disk.  Returns debugfs's commands that give back what was taken of it."""
+    with disk.open("wb") as file:
+        file.truncate(400 << 20)
+    mke2fs = "mke2fs -q -F -t ext3 -b 4096 -I 128 -o hurd -g 256 -O ^resize_inode -J size=4"
+    process.run([*mke2fs.split(), "-E", "nodiscard,lazy_itable_init=0", str(disk)])
+    free = re.findall(r"Free blocks: (\d+)-(\d+)", process.run(["dumpe2fs", str(disk)]).stdout)
+    runs = [(int(first) + _FREE, int(last)) for first, last in free]
+    taken = [f"{first} {last - first + 1}" for first, last in runs if last - first > 40]
+    assert len(taken) > 350
+    debugfs(disk, *(f"setb {run}" for run in taken))
+    return [f"freeb {run}" for run in taken]
+
+
+def assert_sound(disk: Path, *undo: str) -> None:
+    debugfs(disk, *undo)
+    checked = process.run(["e2fsck", "-f", "-n", str(disk)], ok=None)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_little_room(ours: str, tmp_path: Path, scratch: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    undo = scattered(disk)
+    debugfs(disk, "mkdir a", "mkdir b", "mkdir a/full", f"sif a/full links_count {_LINKS}")
+    programs = ("mapped", "handles")
+    with booted(ours, disk, tmp_path, scratch, programs=programs) as hurd:
+        hurd.must(hurd.mount)
+        assert_faults_wait(hurd)
+        assert_large_operations(hurd)
+        assert_handles_end(hurd)
+        # A move that fails half-way is taken back: `..` and the links of both parents.
+        assert (
+            "Too many links" in hurd.guest.run(f"mv {MOUNTED}/a/full {MOUNTED}/b", timeout=60).err
+        )
+        hurd.must(f"test {MOUNTED}/a/full/.. -ef {MOUNTED}/a")
+        assert hurd.must(f"fsysopts {MOUNTED}").split()[1] == "--writable"
+        hurd.unmount()
+    assert_sound(disk, *undo, "sif a/full links_count 2")
+
+
+def assert_faults_wait(hurd: Mounted) -> None:
+    """Threads that write to holes of mapped files: more than the log has room for at once."""
+    for args in ("8 40 40", "1 300 900"):
+        hurd.must(f"/bin/mapped {MOUNTED} {args}", timeout=180)
+        hurd.must(f"rm {MOUNTED}/mapped* && syncfs -s {MOUNTED}")
+
+
+def assert_large_operations(hurd: Mounted) -> None:
+    """One write over 280 groups; a file that is as large and becomes a symlink."""
+    hurd.must(f"dd if=/dev/zero of={MOUNTED}/large bs=10M count=1 && syncfs -s {MOUNTED}")
+    assert hurd.must(f"stat -c %s {MOUNTED}/large").strip() == str(10 << 20)
+    hurd.must(f"settrans -p {MOUNTED}/large /hurd/symlink there")
+    assert hurd.must(f"readlink {MOUNTED}/large").strip() == "there"
+
+
+def assert_handles_end(hurd: Mounted) -> None:
+    """Files that are being freed are not found by their handles; in use without a name they are."""
+    assert hurd.must(f"/bin/handles {MOUNTED} 60 131072").strip() == "found 0"
+
+
+def test_a_disk_that_fails_in_a_cut(ours: str, tmp_path: Path, scratch: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    undo = scattered(disk)
+    large, small = f"{MOUNTED}/large", f"{MOUNTED}/small"
+    with booted(ours, disk, tmp_path, scratch, fallible=True) as hurd:
+        hurd.must(hurd.mount)
+        hurd.must(
+            f"dd if=/dev/zero of={large} bs=10M count=1; syncfs -s {MOUNTED};"
+            f" dd if=/dev/zero of={small} bs=4k count=60; syncfs -s {MOUNTED}"
+        )
+
+        def fails(request: DiskFault, command: str) -> None:
+            inject(hurd.machine.qmp, "crash", request)
+            assert hurd.rc(command) != 0
+            heal(hurd.machine.qmp, "crash")
+
+        def is_writable() -> bool:
+            return hurd.must(f"fsysopts {MOUNTED}").split()[1] == "--writable"
+
+        # The second step of a cut can't start.  No step reached the disk, and none comes later.
+        fails(DiskFault("write"), f"truncate -s 0 {large}")
+        hurd.must(f"fsysopts {MOUNTED} --readonly && fsysopts {MOUNTED} --writable")
+        hurd.must(f"chmod 600 {large}; syncfs -s {MOUNTED}")
+        hurd.unmount()
+        assert "Size: 10485760" in stat(disk, "large")
+
+        # Before the first change: nothing has happened, and it can be done later.
+        hurd.must(f"{hurd.mount} && stat {large} {small}")
+        fails(DiskFault("read"), f"truncate -s 0 {large}")
+        assert is_writable()
+        hurd.must(f"truncate -s 0 {large} && sync {large}")
+        # In the middle: nothing more goes to the disk.
+        fails(DiskFault("read"), f"truncate -s 0 {small}")
+        assert not is_writable()
+        assert "the file system is read-only now" in hurd.guest.console_tail(400)
+        hurd.must(f"ls {MOUNTED}")
+        hurd.unmount()
+        hurd.must(hurd.mount)
+        assert hurd.must(f"stat -c %s {large} {small}").split() == ["0", "245760"]
+        hurd.unmount()
+    assert_sound(disk, *undo)
+
+
+def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """A transaction that says to write the block by which the log is found."""
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    mke2fs = "mke2fs -q -F -t ext3 -b 4096 -I 128 -o hurd -J size=4 -E nodiscard"
+    process.run([*mke2fs.split(), str(disk)])
+    found = re.search(r"\(D?IND\):(\d+)", stat(disk, "<8>"))
+    assert found
+    leads = int(found[1])
+    before = block(disk, leads)
+    (tmp_path / "other").write_bytes(b"\x5a" * 4096)
+    debugfs(disk, "jo", f"jw -b {leads} {tmp_path / 'other'}", "jc")
+    with booted(ours, disk, tmp_path, scratch) as hurd:
+        for _ in range(2):  # a mount does not make it forgotten
+            hurd.must(hurd.mount)
+            assert hurd.rc(f"fsysopts {MOUNTED} --writable; mkdir {MOUNTED}/a") != 0
+            assert hurd.must(f"fsysopts {MOUNTED}").split()[1] == "--readonly"
+            assert "the log is damaged; mounted read-only" in hurd.guest.console_tail(20)
+            hurd.unmount()
+        assert block(disk, leads) == before
+        # e2fsck, as at a boot, looks at everything and gives it free.
+        checked = hurd.guest.run("e2fsck -p /dev/hd1", timeout=120)
+        assert checked.rc in (0, 1) and "check forced" in checked.out, checked.out
+        hurd.must(f"{hurd.mount} && mkdir {MOUNTED}/a && syncfs -s {MOUNTED}")
+        hurd.unmount()
+    assert_sound(disk)
+
+
+def block(disk: Path, number: int) -> bytes:
+    with disk.open("rb") as file:
+        file.seek(number * 4096)
+        return file.read(4096)
