@@ -124,6 +124,12 @@ ALARMS = (
         "the line names the program; run it again with a translator that has symbols",
     ),
     Alarm(
+        Condition.SERVER_CRASH,
+        rb"journal: [^\r\n]{1,80}: invariant [^\r\n]{1,80} broken" + _REST,
+        "the journal found its own state broken and stopped",
+        "the line names the rule and its place in guest-patches/journal",
+    ),
+    Alarm(
         Condition.JOURNAL_WARNING,
         rb"(?:\[JOURNAL\]|EXT[234]-fs error|Aborting journal on device|JBD2: Detected IO errors)"
         + _REST,

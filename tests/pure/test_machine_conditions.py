@@ -31,6 +31,7 @@ SAID = {
     b"[    9.1] reboot: Power down": Condition.POWER_OFF,
     b"Shutdown completed successfully, now in tight loop.": Condition.TIGHT_LOOP,
     b"/hurd/crash: /hurd/ext2fs(12) crashed, signal {no:11, code:2}": Condition.SERVER_CRASH,
+    b"journal: ext2fs/block.c:158: invariant I2-block broken: !b": Condition.SERVER_CRASH,
     b"ext2fs: /dev/hd1: warning: [JOURNAL] commit failed": Condition.JOURNAL_WARNING,
     b"EXT4-fs error (device sda): ext4_lookup:1855: inode #2": Condition.JOURNAL_WARNING,
 }
