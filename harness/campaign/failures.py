@@ -83,11 +83,12 @@ def save_failures(
 def _shown_before(store: Store, case: Case, out: Path) -> set[Oracle]:
     """The oracles of which a run of the same variant before this one has a saved example."""
     names = [name for name, variant in store.cases() if variant == case.variant]
-    before = names[: names.index(case.name)]
+    before = set(names[: names.index(case.name)])
+    saved = [folder.name for folder in (out / FOLDER).glob("*")]
     return {
         oracle
         for oracle in CAMPAIGN_ORACLES
-        if any(any((out / FOLDER).glob(f"{name}-{oracle}-*")) for name in before)
+        if any(name.partition(f"-{oracle}-")[0] in before for name in saved)
     }
 
 
