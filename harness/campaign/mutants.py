@@ -28,6 +28,7 @@ from harness.verdicts import Verdict
 
 _WHOLE = "none"  #: name of the journal without a defect
 _OUTCOME = "outcome.json"
+_TRIES = 2  #: a kernel may die once by itself
 
 
 def run_mutants(
@@ -36,7 +37,7 @@ def run_mutants(
     """Run campaigns, each on its guest, on `options.variant` with each defect; 0: all were found.
 
     The whole journal has to pass, or nothing is proved: exit code 1.  With `options.resume` what
-    was found earlier is kept.  A guest that breaks is a defect that was found.
+    was found earlier is kept.  A guest that breaks twice is a defect that was found.
     Raises `UsageError` and `InfraError`.
     """
     runner = _Runner(benches, options)
@@ -103,10 +104,13 @@ class _Runner:
             force=True,
             until_found=name != _WHOLE,
         )
-        try:
-            run_campaign(campaign, recipe, options)
-        except GuestError as error:
-            guest = str(error)
+        for _ in range(_TRIES):
+            try:
+                run_campaign(campaign, recipe, options)
+                guest = ""
+                break
+            except GuestError as error:
+                guest = str(error)
         return self._judged(name, campaign, folder, guest, time.monotonic() - began)
 
     def _built(self, mutant: Mutant | None, scratch: Path) -> Path:

@@ -81,7 +81,7 @@ def _defect(options: Options) -> str:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # a guest that breaks gets a second try
     return folder
 
 
