@@ -79,12 +79,11 @@ def booted(
     scratch: Path,
     *,
     programs: Sequence[str] = (),
-    options: str = "",
     fallible: bool = False,
 ) -> Iterator[Mounted]:
     """Boot the Hurd guest `name` with `disk` beside its root and `programs` in its /bin.
 
-    `options` are of the mount.  QEMU is killed at the end.
+    QEMU is killed at the end.
     """
     recipe = load_recipe(name)
     image = ready_image(recipe, ("ours",), Cache.default(), print)
@@ -96,10 +95,8 @@ def booted(
     log.write_bytes(b"")
     bus = recipe.machine.disk_bus
     crashed = DiskSpec("crash", disk, "raw", bus, log=log, fallible=fallible)
-    variant = recipe.variants["ours"]
-    if options:
-        variant = variant.model_copy(update={"mount_options": options})
-    mount = profile_for(recipe).mount(recipe.crash_disk.device, MOUNTED, variant)
+    device, variant = recipe.crash_disk.device, recipe.variants["ours"]
+    mount = profile_for(recipe).mount(device, MOUNTED, variant)
     with RunDir(tmp_path / "out", base=scratch / "s") as rundir:
         spec = spec_for(recipe, image, (crashed,), variant="ours", scratch=rundir.scratch)
         with Machine(spec, rundir, TCG) as machine:

@@ -7,16 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import process
-from harness.deadline import Deadline
-from harness.guest.guest import Guest
-from harness.guest.profile import profile_for
-from harness.images.cache import Cache
-from harness.images.recipe import load_recipe
-from harness.machine.accel import TCG
-from harness.machine.qemu import Machine
-from harness.machine.spec import DiskSpec, spec_for
-from harness.rundir import RunDir
-from harness.variants.ready import ready_image
+from tests.guest.hurd_support import MOUNTED, booted
 
 pytestmark = [pytest.mark.guest, pytest.mark.hurd]
 
@@ -47,24 +38,14 @@ def half_cut(disk: Path, tmp_path: Path) -> None:
 
 
 def test_cuts_are_finished_at_mount(ours: str, tmp_path: Path, scratch: Path) -> None:
-    recipe = load_recipe(ours)
-    image = ready_image(recipe, ("ours",), Cache.default(), print)
-    disk, log = tmp_path / "disk.raw", tmp_path / "log"
+    disk = tmp_path / "disk.raw"
     half_cut(disk, tmp_path)
-    log.write_bytes(b"")
-    crashed = DiskSpec("crash", disk, "raw", recipe.machine.disk_bus, log=log)
-    mount = profile_for(recipe).mount(recipe.crash_disk.device, "/mnt", recipe.variants["ours"])
-    with RunDir(tmp_path / "out", base=scratch / "s") as rundir:
-        spec = spec_for(recipe, image, (crashed,), variant="ours", scratch=rundir.scratch)
-        with Machine(spec, rundir, TCG) as machine:
-            guest = Guest(machine, recipe, image)
-            guest.boot(Deadline.after(recipe.ready_seconds))
-            grow = f"{mount} && truncate -s {SIZE + 3000} /mnt/named"
-            assert guest.run(grow, timeout=60.0).rc == 0
-            # What was cut off does not come back.
-            behind = f"tail -c +{SIZE + 1} /mnt/named | tr -d '\\0' | wc -c"
-            assert guest.run(behind, timeout=60.0).out.strip() == "0"
-            # Nothing is left to be done, or this would wait for it.
-            assert guest.run("settrans -ga /mnt", timeout=60.0).rc == 0
+    with booted(ours, disk, tmp_path, scratch) as hurd:
+        hurd.must(f"{hurd.mount} && truncate -s {SIZE + 3000} {MOUNTED}/named")
+        # What was cut off does not come back.
+        behind = hurd.must(f"tail -c +{SIZE + 1} {MOUNTED}/named | tr -d '\\0' | wc -c")
+        assert behind.strip() == "0"
+        # Nothing is left to be done, or this would wait for it.
+        hurd.unmount()
     checked = process.run(["e2fsck", "-f", "-n", str(disk)], ok=None)
     assert checked.returncode == 0, checked.stdout
