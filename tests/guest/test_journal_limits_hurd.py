@@ -1,6 +1,6 @@
 """What our journal in a real Hurd may run out of: room in the log, and sound sectors.
 
-The disk of the first two guests has 400 small groups with nine free blocks in each, and the
+The disk of two of the guests has 400 small groups with nine free blocks in each, and the
 smallest log: the next block is in another group, and whatever has to do with ten of them is more
 than one operation.
 """
@@ -135,13 +135,43 @@ def test_a_disk_that_fails_in_a_cut(ours: str, tmp_path: Path, scratch: Path) ->
     assert_sound(disk, *undo)
 
 
-def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: Path) -> None:
-    """A transaction that says to write the block by which the log is found."""
+def test_an_orphan_that_cannot_be_read(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """Nothing is written then: the next change of the list would forget it."""
     disk = tmp_path / "disk.raw"
+    small_disk(disk)
+    (tmp_path / "content").write_bytes(b"x" * 5000)
+    names = [f"write {tmp_path / 'content'} f{n}" for n in range(40)]
+    # Inode 47 is in another block than the root's.
+    debugfs(disk, *names, "sif f35 links_count 0", "sif f35 dtime 0", "unlink f35")
+    debugfs(disk, "ssv last_orphan 47")
+    found = re.search(r"located at block (\d+)", debugfs(disk, "imap <47>"))
+    assert found and int(found[1]) > 0
+    sectors = tuple(range(int(found[1]) * 8, int(found[1]) * 8 + 8))
+    with booted(ours, disk, tmp_path, scratch, fallible=True) as hurd:
+        inject(hurd.machine.qmp, "crash", DiskFault("read", sectors=sectors))
+        hurd.must(hurd.mount)
+        assert hurd.must(f"fsysopts {MOUNTED}").split()[1] == "--readonly"
+        assert "what a crash left unfinished" in hurd.guest.console_tail(400)
+        assert hurd.rc(f"mkdir {MOUNTED}/a") != 0
+        hurd.must(f"ls {MOUNTED}")
+        heal(hurd.machine.qmp, "crash")
+        hurd.unmount()
+    # e2fsck frees it and gives the file system free.
+    assert process.run(["e2fsck", "-f", "-y", str(disk)], ok=None).returncode in (0, 1)
+    assert_sound(disk)
+
+
+def small_disk(disk: Path) -> None:
     with disk.open("wb") as file:
         file.truncate(64 << 20)
     mke2fs = "mke2fs -q -F -t ext3 -b 4096 -I 128 -o hurd -J size=4 -E nodiscard"
     process.run([*mke2fs.split(), str(disk)])
+
+
+def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """A transaction that says to write the block by which the log is found."""
+    disk = tmp_path / "disk.raw"
+    small_disk(disk)
     found = re.search(r"\(D?IND\):(\d+)", stat(disk, "<8>"))
     assert found
     leads = int(found[1])
