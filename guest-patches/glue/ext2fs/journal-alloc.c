@@ -114,7 +114,8 @@ find_bit (unsigned char *bh, unsigned long group, unsigned long goal,
   return count;
 }
 
-/* *BIT is the bit of the bitmap of GROUP that is best to take, or COUNT.  */
+/* *BIT is the bit of the bitmap of GROUP that is best to take, if it has one
+   below COUNT.  The descriptor, too, may be unreadable.  */
 static error_t
 look_for_bit (struct ext2_group_desc *gdp, unsigned long group,
 	      unsigned long goal, unsigned long count, unsigned long *bit)
@@ -124,10 +125,13 @@ look_for_bit (struct ext2_group_desc *gdp, unsigned long group,
 
   if (err)
     return err;
-  bh = disk_cache_block_ref (le32toh (gdp->bg_block_bitmap));
-  *bit = find_bit (bh, group, goal, count);
+  if (le16toh (gdp->bg_free_blocks_count) != 0)
+    {
+      bh = disk_cache_block_ref (le32toh (gdp->bg_block_bitmap));
+      *bit = find_bit (bh, group, goal, count);
+      disk_cache_block_deref (bh);
+    }
   diskfs_end_catch_exception ();
-  disk_cache_block_deref (bh);
   return 0;
 }
 
@@ -176,7 +180,7 @@ take (unsigned long group, unsigned long goal)
   unsigned long count = group_blocks (group), j = count;
   error_t err;
 
-  if (le16toh (gdp->bg_free_blocks_count) == 0 || goal >= count)
+  if (goal >= count)
     return 0;
   err = look_for_bit (gdp, group, goal, count, &j);
   if (err)
