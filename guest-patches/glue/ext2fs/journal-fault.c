@@ -163,7 +163,7 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
   struct pager *pager;
   block_t block;
   bool parent, hole;
-  error_t err, stop;
+  error_t err, lost, stop;
 
   if (upi->type == DISK || ! ext2_journal)
     return ext2_unlock_page (upi, page);
@@ -183,8 +183,8 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
     return err;
   hole = ! parent && block_of (np, page, &block) == EINVAL;
   err = ext2_unlock_page (upi, page);
-  if (! err && hole)
-    err = clear_new_block (np, page);
+  /* The file has the block, cleared or not: the commit is to know.  */
+  lost = ! err && hole ? clear_new_block (np, page) : 0;
   write_blocks (np);
   pager = ext2_journal_pager_of (np);
   if (! err && pager)
@@ -193,5 +193,5 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
   if (pager)
     ports_port_deref (pager);
   stop = fault_stop (np, h, parent);
-  return err ? err : stop;
+  return err ?: lost ?: stop;
 }
