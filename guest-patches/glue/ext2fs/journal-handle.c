@@ -23,13 +23,17 @@ static __thread struct
 error_t
 ext2_journal_begin (unsigned credits, unsigned revokes)
 {
+  /* A remount may just have parked it: the reaper is not an RPC.  */
+  struct journal *j = __atomic_load_n (&ext2_journal, __ATOMIC_ACQUIRE);
   struct journal_handle *h;
   error_t err;
 
+  if (! j)
+    return EROFS;
   if (credits > ext2_journal_limits.max_handle)
     credits = ext2_journal_limits.max_handle;
   ext2_journal_enter ();
-  err = journal_start (ext2_journal, credits, revokes, &h);
+  err = journal_start (j, credits, revokes, &h);
   if (! err)
     {
       /* Now nothing is committed before the disk says that the log is in
