@@ -147,11 +147,30 @@ ext2_journal_copy_blocks (struct node *np, struct ext2_inode *di)
   pthread_mutex_unlock (&inode_lock);
 }
 
+/* What inode INUM names as the next on the list.  */
+static error_t
+read_next (ino_t inum, uint32_t *next)
+{
+  error_t err = diskfs_catch_exception ();
+
+  if (! err)
+    {
+      struct ext2_inode *di = dino_ref (inum);
+
+      *next = le32toh (di->i_dtime);
+      diskfs_end_catch_exception ();
+      dino_deref (di);
+    }
+  return err;
+}
+
 int
 ext2_journal_update_node (struct node *np, int wait)
 {
   struct journal_handle *h;
   struct ext2_inode *di;
+  uint32_t next;
+  error_t err = 0;
 
   if (! ext2_journal)
     return 0;
@@ -162,12 +181,18 @@ ext2_journal_update_node (struct node *np, int wait)
     return 1;
   if (np->dn_stat.st_nlink > 0)	/* Its inode was allocated anew.  */
     diskfs_node_disknode (np)->journal.ghost = 0;
-  di = ext2_write_node (np);
+  /* It does not say whether it had nothing to write or could not read the
+     inode; and a fault may have changed NP behind it.  */
+  while (! (di = ext2_write_node (np)) && np->dn_stat_dirty && ! err)
+    err = read_next (np->cache_id, &next);
   if (di)
     {
       place_orphan (np, di);
       record_global_poke (di);
     }
+  else if (err)
+    /* The rest of the operation must not go to the disk without it.  */
+    ext2_journal_fail (err, "an inode cannot be changed");
   if (wait)
     journal_set_sync (h);
   return 1;
@@ -241,22 +266,6 @@ ext2_journal_update_nodes (void)
   return 1;
 }
 
-static error_t
-read_next (ino_t inum, uint32_t *next)
-{
-  error_t err = diskfs_catch_exception ();
-
-  if (! err)
-    {
-      struct ext2_inode *di = dino_ref (inum);
-
-      *next = le32toh (di->i_dtime);
-      diskfs_end_catch_exception ();
-      dino_deref (di);
-    }
-  return err;
-}
-
 /* Forget the list, which was that of a journal before.  */
 static void
 forget_orphans (void)
@@ -302,12 +311,20 @@ read_orphans (size_t *count)
 static error_t
 clear_tail (struct node *np)
 {
+  struct disknode *dn = diskfs_node_disknode (np);
   off_t size = np->dn_stat.st_size;
   size_t used = size & (block_size - 1);
+  block_t block;
   error_t err;
 
   if (used == 0 || np->dn_stat.st_nlink == 0)
     return 0;
+  pthread_rwlock_rdlock (&dn->alloc_lock);
+  err = ext2_journal_getblk (np, boffs_block (size), &block);
+  pthread_rwlock_unlock (&dn->alloc_lock);
+  /* A hole needs no block, which a full disk would not have.  */
+  if (err)
+    return err == EINVAL ? 0 : err;
   err = ext2_journal_begin (CHANGE_CREDITS, 0);
   if (err)
     return err;
