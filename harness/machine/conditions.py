@@ -131,8 +131,9 @@ ALARMS = (
     ),
     Alarm(
         Condition.JOURNAL_WARNING,
-        rb"(?:\[JOURNAL\]|EXT[234]-fs error|Aborting journal on device|JBD2: Detected IO errors)"
-        + _REST,
+        rb"(?:\[JOURNAL\]|EXT[234]-fs error|Aborting journal on device|JBD2: Detected IO errors"
+        # ours, mounted with --journal-check
+        rb"|journal: block \d{1,10} came back with a change)" + _REST,
         "the file system complained about its journal or structure",
         "this is a finding about the file system, or the disk under it failed",
     ),

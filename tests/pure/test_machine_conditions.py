@@ -34,6 +34,8 @@ SAID = {
     b"journal: ext2fs/block.c:158: invariant I2-block broken: !b": Condition.SERVER_CRASH,
     b"ext2fs: /dev/hd1: warning: [JOURNAL] commit failed": Condition.JOURNAL_WARNING,
     b"EXT4-fs error (device sda): ext4_lookup:1855: inode #2": Condition.JOURNAL_WARNING,
+    b"ext2fs: /dev/hd1: warning: journal: block 713 came back with a change that is in no "
+    b"transaction": Condition.JOURNAL_WARNING,
 }
 
 CALM = (
