@@ -241,6 +241,35 @@ def test_an_fsync_of_a_file_that_did_not_change_acknowledges_nothing_newer() -> 
 
 
 @pytest.mark.parametrize(
+    ("flags", "call", "mode", "size"),
+    [
+        ("rdwr+sync", "write", True, True),
+        ("rdwr+dsync", "write", False, True),  # as fdatasync: the size, and no mode
+        ("rdwr+dsync", "swrite", False, True),
+        ("rdwr", "write", False, False),
+        ("rdwr", "swrite", False, False),  # an open file is written as it was opened
+    ],
+)
+def test_a_write_acknowledges_by_how_its_file_was_opened(
+    flags: str, call: str, mode: bool, size: bool
+) -> None:
+    listing = single(
+        1, ops("creat f 0644", f"open @0 f {flags} 0644", "chmod f 0600", f"{call} @0 0 100")
+    )
+    allowed = Allowed(Orders(listing, in_turn(listing)))
+    assert judged(allowed, tree_after(listing, 4), 41) == (True, True)
+    assert judged(allowed, tree_after(listing, 3), 41) == (True, not size)
+    # Within the size that is there, a write changes nothing that O_DSYNC waits for beside bytes.
+    again = single(
+        1,
+        ops("creat f 0644", f"open @0 f {flags} 0644", "write f 0 100", "sync", "chmod f 0600")
+        + ops(f"{call} @0 0 100"),
+    )
+    allowed = Allowed(Orders(again, in_turn(again)))
+    assert judged(allowed, tree_after(again, 4), 61) == (True, not mode)
+
+
+@pytest.mark.parametrize(
     ("call", "semantics", "waits"),
     [("sync", LINUX, True), ("sync", HURD, False), ("syncfs .", HURD, True)],
 )

@@ -14,9 +14,10 @@ What acknowledges, by strictness:
 
 * both: a syncfs that returned, all operations that had returned when it began; on Linux a sync
   too;
-* ext3: beside that, an fsync that returned (or fdatasync, or a write with O_SYNC), the last
-  operation that changed the object, and all that had returned when that one began, since a journal
-  commits in order; and a commit that is known from the log (`settled`).
+* ext3: beside that, an fsync that returned (or a write with O_SYNC), the last operation that
+  changed the object (fdatasync, or a write with O_DSYNC: its size), and all that had returned when
+  that one began, since a journal commits in order; and a commit that is known from the log
+  (`settled`).
 
 The number of moments is near that of operations times 2 to the number of threads less one, since
 only operations that overlap in time have an order of their own.
@@ -221,17 +222,29 @@ class Orders:
 
     def _syncs(self, ref: OpRef, op: Op) -> bool:
         """Whether it acknowledges its object; a write does on a file opened with O_SYNC."""
-        if op.name not in ("write", "append"):
+        if op.name not in _WRITES:
             return True
+        if not isinstance(op.args[0], int):
+            return op.name == "swrite"
+        return not {"sync", "dsync"}.isdisjoint(self._opened(ref, op))
+
+    def _data_only(self, ref: OpRef, op: Op) -> bool:
+        """Whether it waits for a file's bytes and size alone: O_DSYNC is an fdatasync."""
+        if op.name not in _WRITES:
+            return op.name == "fdatasync"
+        opened = self._opened(ref, op)
+        return "dsync" in opened and "sync" not in opened
+
+    def _opened(self, ref: OpRef, op: Op) -> frozenset[str]:
+        """The flags of the open file that an operation writes to; none where it has a path."""
+        if not isinstance(op.args[0], int):
+            return frozenset()
         opened = [
             each
             for each in self.ops.threads[ref.thread][: ref.index]
             if each.name == "open" and each.args[0] == op.args[0]
         ]
-        is_slot = isinstance(op.args[0], int)
-        return bool(
-            is_slot and opened and {"sync", "dsync"} & set(str(opened[-1].args[2]).split("+"))
-        )
+        return frozenset(str(opened[-1].args[2]).split("+")) if opened else frozenset()
 
     def _names(self, span: Span, op: Op, number: int) -> Cut:
         """What the sync of an object acknowledges beside its bytes."""
@@ -242,7 +255,7 @@ class Orders:
             each
             for each in self._changes.get(number, ())
             if (each.ref == span.ref or (each.end is not None and each.end <= span.begin))
-            and (op.name != "fdatasync" or self.ops.op(each.ref).name in _SIZES)
+            and (not self._data_only(span.ref, op) or self.ops.op(each.ref).name in _SIZES)
         ]
         if not changes:
             return nothing
@@ -337,5 +350,6 @@ def _inode_changed(before: Tree, after: Tree, number: int) -> bool:
     )
 
 
-_SYNCS_OBJECT = frozenset({"fsync", "fdatasync", "msync", "swrite", "write", "append"})
+_WRITES = frozenset({"swrite", "write", "append"})
+_SYNCS_OBJECT = frozenset({"fsync", "fdatasync", "msync"}) | _WRITES
 _NEVER = 1 << 62
