@@ -16,7 +16,7 @@ from harness.campaign.workers import examine_batch
 from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
-from harness.disk.jbd2 import JournalMap, journal_superblock, parse_superblock
+from harness.disk.jbd2 import JournalMap, joined_commits, journal_superblock, parse_superblock
 from harness.oracles.barrier import judge_barrier
 from harness.oracles.outcome import judge_error, judge_liveness
 from harness.verdicts import Judgement
@@ -138,14 +138,18 @@ def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
 def run_verdicts(case: Case) -> tuple[Judgement, ...]:
     """What a run says as a whole: barrier, liveness, and whether errors were told."""
     journal = case.journal_map
-    writes, in_use = list[int](), list[tuple[int, bool]]()
+    writes, in_use, joined = list[int](), list[tuple[int, bool]](), frozenset[int]()
     if journal is not None:
         writes = list(_transaction_writes(case.log, journal))
         in_use = list(_in_use(case, journal))
+        joined = joined_commits(case.log, journal)
     flushes = [entry.index for entry in case.log.flushes]
     found = [
         judge_barrier(
-            case.commits, writes, flushes, driver_flushes=case.driver_flushes, in_use=in_use
+            *(case.commits, writes, flushes),
+            driver_flushes=case.driver_flushes,
+            in_use=in_use,
+            joined=joined,
         )
     ]
     if case.outcome is not None:

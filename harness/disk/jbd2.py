@@ -146,6 +146,23 @@ def commits_in(log: WriteLog, journal: JournalMap) -> tuple[tuple[int, int], ...
     )
 
 
+def joined_commits(log: WriteLog, journal: JournalMap) -> frozenset[int]:
+    """The entries that have a commit block behind other blocks of the journal.
+
+    No flush can be between the blocks of one write.
+    """
+    found = set()
+    for index, _ in commits_in(log, journal):
+        entry = log.entries[index]
+        begin, size = entry.sector * log.sector_size, journal.block_size
+        blocks = range(-(-begin // size), (begin + entry.length) // size)
+        first = next(block for block in blocks if block in journal.disk_blocks)
+        kind = _HEADER.unpack_from(log.data(entry), first * size - begin)[:2]
+        if kind != (MAGIC, COMMIT):
+            found.add(index)
+    return frozenset(found)
+
+
 def _tids(log: Path, entry: Entry, journal: JournalMap, *kinds: int) -> list[int]:
     """The sequence numbers of the journal blocks of these kinds that an entry wrote.
 

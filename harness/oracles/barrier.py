@@ -9,7 +9,7 @@ when the next thing relies on it makes what was acknowledged go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 
@@ -23,13 +23,15 @@ def judge_barrier(
     *,
     driver_flushes: bool | None,
     in_use: Sequence[tuple[int, bool]] = (),
+    joined: Collection[int] = (),
 ) -> Judgement:
     """Judge a whole log; all numbers are of its entries.
 
     `commits` are (entry, transaction), `journal_writes` all entries that write into the journal.
     `driver_flushes` says whether the guest's driver can flush; None: unknown, so that a log without
     any flush says nothing of the file system.  `in_use` are the writes of the journal's superblock,
-    and whether it says that the log has data; the disk before the log is entry -1.
+    and whether it says that the log has data; the disk before the log is entry -1.  `joined` are
+    the entries that have a commit block behind other blocks of its transaction.
     The last commit needs no flush behind it: the crash may have come first.
     """
     if not commits:
@@ -40,7 +42,8 @@ def judge_barrier(
     found: list[Finding] = []
     for index, (commit, tid) in enumerate(commits):
         own = max((w for w in journal_writes if w < commit), default=None)
-        if own is not None and not any(own < flush < commit for flush in flushes):
+        flushed = own is None or any(own < flush < commit for flush in flushes)
+        if commit in joined or not flushed:
             text = f"transaction {tid}: no flush before its commit block (entry {commit})"
             found.append(Finding("no-flush-before-commit", FindingClass.DAMAGE, text))
         later = [entry for entry, _ in commits[index + 1 :]]

@@ -13,6 +13,7 @@ from harness.disk.jbd2 import (
     JournalMap,
     commit_begun_since,
     commits_in,
+    joined_commits,
     parse_superblock,
 )
 from tests.pure.write_logs import Item, flush, write_log
@@ -40,6 +41,16 @@ def test_commits_are_found_in_single_and_in_merged_writes(tmp_path: Path) -> Non
     ]
     log = WriteLog.read(write_log(tmp_path / "log", items), DISK)
     assert commits_in(log, JOURNAL) == ((2, 7), (3, 8), (3, 9))
+    assert joined_commits(log, JOURNAL) == {3}
+
+
+def test_what_follows_a_commit_block_in_its_write_is_of_the_next_transaction(
+    tmp_path: Path,
+) -> None:
+    log = WriteLog.read(
+        write_log(tmp_path / "log", [at(103, block(COMMIT, 7) + block(DESCRIPTOR, 8))]), DISK
+    )
+    assert commits_in(log, JOURNAL) == ((0, 7),) and not joined_commits(log, JOURNAL)
 
 
 def test_only_a_commit_that_was_begun_later_ends_a_wait(tmp_path: Path) -> None:

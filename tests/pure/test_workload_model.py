@@ -260,6 +260,14 @@ def test_flushes_around_commits(flushes: list[int], driver: bool | None, verdict
     assert judge_barrier([], journal, flushes, driver_flushes=driver).verdict is Verdict.VOID
 
 
+def test_a_commit_block_in_one_write_with_its_transaction_has_no_flush_before_it() -> None:
+    """The flush before the write covers nothing of it."""
+    commits, journal, flushes = [(4, 1), (9, 2)], [4, 9], [3, 5, 8, 10]
+    for joined, verdict in (((), Verdict.PASS), ((9,), Verdict.FAIL)):
+        said = judge_barrier(commits, journal, flushes, driver_flushes=True, joined=joined)
+        assert said.verdict is verdict, said.reason
+
+
 def test_zeros_have_a_name_of_their_own() -> None:
     assert block_id(bytes(BLOCK)) == ZERO_ID
 
