@@ -42,11 +42,13 @@ def folder_of(out: Path, case: str, group: Group) -> Path:
 
 
 def expected_of(campaign: Campaign, group: Group) -> Expectation:
-    """What the campaign expects where a cause was found, of the strictest model."""
+    """What the campaign expects where a cause was found, of the strictest model: one whose
+    expectation a FAIL does not meet, if there is one.
+    """
     if not group.models:
         return Expectation.PASS
     found = [campaign.expectation(group.variant, model, group.oracle) for model in group.models]
-    return Expectation.PASS if Expectation.PASS in found else found[0]
+    return next((each for each in found if not each.allows(Verdict.FAIL)), found[0])
 
 
 def save_failures(
@@ -66,7 +68,7 @@ def save_failures(
     other ones by their name.  What is saved already stays as it is.
     """
     found = variant_groups(store, case.variant, [case.name])
-    wrong = [g for g in found if expected_of(campaign, g) is Expectation.PASS]
+    wrong = [g for g in found if not expected_of(campaign, g).allows(Verdict.FAIL)]
     shown = _shown_before(store, case, out)
     known = {g.oracle: g for g in reversed(found) if g not in wrong and g.oracle not in shown}
     saved = []

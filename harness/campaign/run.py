@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -57,6 +57,7 @@ from harness.variants.ready import ready_image
 
 RESULTS = "results.sqlite"
 _WIDTH = 120  # columns
+_BUILT = "guest ext2fs-"  # what the version of a variant's build is called
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,17 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
     if campaign.states.linux:
         find_image(load_recipe("linux-control"), Cache.default())
     image = ready_image(recipe, variants, Cache.default(), say, tree=options.hurd)
-    _claim(options, campaign)
+    now = versions(recipe, image)
+    _claim(options, campaign, recipe, now)
     with ExitStack() as stack:
         rundir = stack.enter_context(RunDir(options.out))
         store = stack.enter_context(Store(options.out / RESULTS))
         store.set_meta("campaign", campaign.model_dump_json(by_alias=True, exclude_unset=True))
         store.set_meta("command", options.command)
         store.set_meta("guest", recipe.name)
+        store.set_meta("machine", recipe.machine.model_dump_json())
         store.set_meta("variants", json.dumps(variants))
-        store.set_meta("versions", json.dumps(versions(recipe, image)))
+        store.set_meta("versions", json.dumps(now))
         store.set_meta("broken", "")
         if store.meta("started") is None:
             store.set_meta("started", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -154,8 +157,11 @@ def _variants(campaign: Campaign, recipe: Recipe, wanted: str | None) -> tuple[s
     return names
 
 
-def _claim(options: Options, campaign: Campaign) -> None:
-    """Make sure that nothing but an earlier campaign is replaced or continued, as asked."""
+def _claim(options: Options, campaign: Campaign, recipe: Recipe, now: Mapping[str, str]) -> None:
+    """Make sure that nothing but an earlier campaign is replaced or continued, as asked.
+
+    What goes on has to be of the same guest and versions (`now`), or its verdicts would be of two.
+    """
     out, results = options.out, options.out / RESULTS
     if not out.is_dir() or not any(out.iterdir()):
         return
@@ -176,6 +182,31 @@ def _claim(options: Options, campaign: Campaign) -> None:
                 f"{out} holds a campaign with other settings, which would mix",
                 hint="--force replaces it, --out DIR keeps it",
             )
+        if changed := _changed(store, recipe, now):
+            raise UsageError(
+                f"{out} holds a campaign of something else, which would mix: {changed}",
+                hint="--force replaces it, --out DIR keeps it",
+            )
+
+
+def _changed(store: Store, recipe: Recipe, now: Mapping[str, str]) -> str:
+    """What verdicts depend on and is not as it was when the first were given; in words, or empty.
+
+    Of the file systems that are built into a guest those count that have run: another one may have
+    been installed since.
+    """
+    earlier = store.meta("guest") or recipe.name
+    if earlier != recipe.name:
+        return f"guest {earlier} then, {recipe.name} now"
+    machine = recipe.machine.model_dump_json()
+    if (store.meta("machine") or machine) != machine:
+        return f"the machine of {recipe.name} has other settings"
+    ran = {f"{_BUILT}{variant}" for _, variant in store.cases()}
+    then: dict[str, str] = json.loads(store.meta("versions") or "{}")
+    for name in then.keys() & now.keys() - {"guest"}:
+        if then[name] != now[name] and (not name.startswith(_BUILT) or name in ran):
+            return f"{name} {then[name]} then, {now[name]} now"
+    return ""
 
 
 class _Runner:

@@ -30,7 +30,7 @@ from harness.crash.plan import Cut
 from harness.experiment.lists import Bench
 from harness.report.atomic import write_atomically
 from harness.rundir import RunDir
-from harness.verdicts import Expectation, Verdict
+from harness.verdicts import Verdict
 from harness.workloads.agent.convert import list_of
 from harness.workloads.agent.oplist import OpList
 from harness.workloads.model import FRESH
@@ -62,7 +62,7 @@ def to_make_smaller(
         return ()
     judged = {name for name, _ in store.cases()} & {case.name for case in cases}
     found = variant_groups(store, variant, sorted(judged))
-    wrong = [group for group in found if expected_of(campaign, group) is Expectation.PASS]
+    wrong = [group for group in found if not expected_of(campaign, group).allows(Verdict.FAIL)]
     known = [group for group in found if group not in wrong and campaign.minimise.expected]
     return (*wrong, *known)
 

@@ -152,10 +152,19 @@ class Store:
     def add_content(
         self, case: str, number: int, state: str, tree: str, *, replayed: bool, quick: bool
     ) -> None:
-        """A content that was recovered and checked; `state` is one that has it."""
+        """A content that was recovered and checked; `state` is one that has it.
+
+        A state of the log itself comes before the killed disk, which has a tilde in its name and
+        may be the first to be judged: samples are drawn by these names.
+        """
         row = (case, f"{number:032x}", state, tree, int(replayed), int(quick))
         with self._errors():
-            self._db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._db.execute(
+                "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?) "
+                'ON CONFLICT ("case", number) DO UPDATE SET state = excluded.state '
+                "WHERE instr(state, '~') AND NOT instr(excluded.state, '~')",
+                row,
+            )
 
     def replayed(self, case: str) -> list[str]:
         """A state of each content whose log was replayed, in order."""

@@ -35,7 +35,6 @@ from harness.verdicts import (
     CAMPAIGN_ORACLES,
     RUN_ORACLES,
     CrashModel,
-    Expectation,
     Oracle,
     Verdict,
 )
@@ -201,7 +200,7 @@ def _causes(
     for variant, names in by_variant.items():
         alike: dict[tuple[Oracle, str, bool], list[Group]] = {}
         for group in variant_groups(store, variant, names):
-            known = expected_of(campaign, group) is not Expectation.PASS
+            known = expected_of(campaign, group).allows(Verdict.FAIL)
             alike.setdefault((group.oracle, group.cause, known), []).append(group)
         found += [_cause(members, known, names, out) for (_, _, known), members in alike.items()]
         found += _run_causes(campaign, store, variant, names, out)
@@ -258,7 +257,7 @@ def _run_causes(
             (),
             (),
             len(runs),
-            expected is not Expectation.PASS,
+            expected.allows(Verdict.FAIL),
             name,
             reason,
             str(folder) if folder.is_dir() else "",
@@ -285,7 +284,8 @@ def _map(campaign: Campaign, store: Store, variant: str, case: str) -> Map:
         where = min(upto, outline.entries - 1) // width  # the kill is behind the last entry
         fails = [oracle for oracle, verdict in verdicts.items() if verdict is Verdict.FAIL]
         wrong = any(
-            campaign.expectation(variant, model, oracle) is Expectation.PASS for oracle in fails
+            not campaign.expectation(variant, model, oracle).allows(Verdict.FAIL)
+            for oracle in fails
         )
         counts[model, where, "states"] += 1
         counts[model, where, "fails"] += bool(fails)
