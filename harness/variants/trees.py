@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.images.manifest import file_hash
 from harness.images.source.sources import DirSource, GitSource
 from harness.images.source.stage import digest_text
+from harness.images.source.workshop import discard
 from harness.process import run
 from harness.variants.expand import check_calls, expand
 from harness.variants.spec import HurdVariant
@@ -52,7 +53,7 @@ def expanded_tree(
     place.touch()
     kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in kept[_KEEP:]:
-        shutil.rmtree(old)
+        discard(old)
     return place
 
 

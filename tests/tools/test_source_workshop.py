@@ -147,6 +147,47 @@ def test_a_failure_names_stage_step_command_and_log_and_is_resumed(
     assert (result.out / "root/count").read_text() == "once\n"
 
 
+def interrupt_removals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when a removal has taken one file of a folder: the last by its name."""
+
+    def half(folder: Path, ignore_errors: bool = False) -> None:
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        if found and folder.name != "src.new":
+            found[-1].unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.images.source.workshop.shutil.rmtree", half)
+
+
+def test_an_interrupted_removal_of_the_build_folder_loses_nothing(
+    shop: Workshop, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_removals(patch)
+        with pytest.raises(KeyboardInterrupt):
+            shop.build([headers(tree)])
+    again = shop.build([headers(tree), LIBRARY])
+    assert cached(again) == ["headers"]
+    assert (again["library"].out / "tools/lib").read_text() == "head\n"
+
+
+def test_what_an_interrupted_removal_left_of_an_old_result_is_no_result(
+    shop: Workshop, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        (tree / "a.c").write_text(f"{number}\n")
+        build(shop, tree)
+    with monkeypatch.context() as patch:
+        (tree / "a.c").write_text("4\n")
+        interrupt_removals(patch)
+        with pytest.raises(KeyboardInterrupt):
+            build(shop, tree)
+    (tree / "a.c").write_text("0\n")
+    results = build(shop, tree)
+    assert (results["program"].out / "root/o").read_text() == "0\nhead\n"
+    assert not list(results["program"].out.parents[1].glob(".gone-*"))
+
+
 def test_an_edit_changes_a_copy(shop: Workshop, tree: Path) -> None:
     stage = Stage(
         "edited",

@@ -27,6 +27,7 @@ from harness.locked import locked
 from harness.process import Service, describe_exit, tail
 
 _STEP_SECONDS = 7200.0
+_GONE = ".gone-"
 _KEEP = 4  # results of one stage that stay: a developer goes back and forth between a few edits
 
 
@@ -106,11 +107,11 @@ class Workshop:
         self._say(f"{stage.name} {identity.version}".rstrip())
         began = time.monotonic()
         _Run(stage, self._fetcher, place, work, self._jobs, results).execute()
-        if not stage.keep_work and not stage.incremental:
-            shutil.rmtree(work)
         digest = tree_digest(place / "out")
         seconds = round(time.monotonic() - began, 1)
         _write(done, {"digest": digest, "seconds": seconds, "version": identity.version})
+        if not stage.keep_work and not stage.incremental:
+            discard(work)
         self._say(f"{stage.name} done in {seconds} s")
         self._prune(place.parent)
         return Result(stage.name, place / "out", work, digest, identity.version, seconds, False)
@@ -127,7 +128,9 @@ class Workshop:
         for pattern in ("tree-*", "[0-9a-f]*"):
             found = sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime, reverse=True)
             for old in found[_KEEP:]:
-                shutil.rmtree(old)
+                discard(old)
+        for left in (*folder.glob(f"{_GONE}*"), *folder.glob(f"*/{_GONE}*")):
+            shutil.rmtree(left)
 
 
 def _kept(name: str, place: Path, work: Path) -> Result:
@@ -227,6 +230,14 @@ class _Run:
             f"stage {self._stage.name}, step {step.name}: {how}\n{said}\ncommand: {command}",
             hint=f"the whole log is {self._log}; the same command again goes on from this step",
         )
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder: away from its name first, so that nobody ever goes on from half of one."""
+    gone = folder.with_name(f"{_GONE}{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)  # of a removal that was interrupted
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def union(inputs: Sequence[Path], target: Path) -> None:
