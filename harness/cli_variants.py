@@ -197,8 +197,8 @@ def install(
     else:
         made = built(name, recipe, cache, say, tree=hurd)
         file, version = made.file, made.record.version
-    put(name, file, version, recipe, cache, say, root=root)
-    attempt(name, recipe, cache, say)
+    image = put(name, file, version, recipe, cache, say, root=root)
+    attempt(name, image, recipe, cache, say)
     Console().print(f"{recipe.name} boots, and mounts by {name}: {version}", soft_wrap=True)
 
 

@@ -90,23 +90,39 @@ def _assemble(
             run(["tune2fs", "-j", root.name], cwd=draft)
 
 
-def attempt(name: str, recipe: Recipe, cache: Cache, say: Say) -> None:
-    """Boot the current image and mount a new file system by the variant that was just installed.
+def attempt(name: str, image: Image, recipe: Recipe, cache: Cache, say: Say) -> None:
+    """Boot an image and mount a new file system by the variant that was just installed into it.
 
-    If that fails the image is rolled back, and `GuestError` says so and why.
+    If that fails the installation is taken back, with what was installed after it, and `GuestError`
+    says so and why.  It is taken back, too, when the try comes to no end: what nobody tried does
+    not stay.
     """
-    image = find_image(recipe, cache)
+    installed = cache.manifest(image).installed[name]
     try:
         with tempfile.TemporaryDirectory(prefix="hurdle-try-") as folder:
             _boot_and_mount(name, recipe, image, Path(folder))
     except GuestError as error:
-        back = rollback(recipe, cache, say)
+        back = _take_back(name, installed, recipe, cache, say)
         raise GuestError(
             f"the new {name} does not come up, and was rolled back: {recipe.name} is "
             f"{back.key[:12]} again\n{error}",
             hint="the console's last lines, above, are all that is left of the try",
             console=error.console,
         ) from error
+    except BaseException:
+        back = _take_back(name, installed, recipe, cache, say)
+        say(f"the new {name} could not be tried, and was rolled back: {back.key[:12]} again")
+        raise
+
+
+def _take_back(
+    name: str, installed: InstalledRecord, recipe: Recipe, cache: Cache, say: Say
+) -> Image:
+    """Roll back until the image that counts is without this installation; that image."""
+    image = find_image(recipe, cache)
+    while cache.manifest(image).installed.get(name) == installed:
+        image = rollback(recipe, cache, say)
+    return image
 
 
 def rollback(recipe: Recipe, cache: Cache, say: Say) -> Image:

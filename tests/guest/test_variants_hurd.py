@@ -54,9 +54,9 @@ def test_an_ext2fs_that_does_not_come_up_is_rolled_back(
     before = find_image(recipe, cache)
     file = program(recipe, cache, tmp_path)
     file.write_bytes(content or file.read_bytes()[:300000])
-    install("vanilla", file, "broken", recipe, cache, lambda _: None, root=root)
+    made = install("vanilla", file, "broken", recipe, cache, lambda _: None, root=root)
     with pytest.raises(GuestError, match=rf"was rolled back(.|\n)*({why})"):
-        attempt("vanilla", recipe, cache, lambda _: None)
+        attempt("vanilla", made, recipe, cache, lambda _: None)
     assert find_image(recipe, cache) == before
 
 
@@ -65,5 +65,5 @@ def test_an_ext2fs_that_serves_the_root_comes_up(
 ) -> None:
     file = program(recipe, cache, tmp_path)
     made = install("vanilla", file, "the same", recipe, cache, lambda _: None, root=True)
-    attempt("vanilla", recipe, cache, lambda _: None)
+    attempt("vanilla", made, recipe, cache, lambda _: None)
     assert find_image(recipe, cache) == made

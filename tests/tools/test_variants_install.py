@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from harness.images.image import Image
 from harness.images.recipe import Recipe, load_recipe
 from harness.oracles.selfcheck import samples
 from harness.process import run
-from harness.variants.install import install, replay, rollback
+from harness.signals import Stopped
+from harness.variants.install import attempt, install, replay, rollback
 
 pytestmark = pytest.mark.tools
 
@@ -108,6 +110,65 @@ def test_two_variants_are_installed_one_after_the_other(
     assert set(cache.manifest(both).installed) == {"vanilla", "mainline"}
     assert content(both, "/hurd/ext2fs-vanilla") == "the new one"
     assert set(cache.manifest(rollback(recipe, cache, _say)).installed) == {"vanilla"}
+
+
+def try_ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("harness.variants.install._boot_and_mount", fail)
+
+
+def test_a_try_that_fails_takes_the_installation_back_with_what_came_after_it(
+    recipe: Recipe, cache: Cache, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = find_image(recipe, cache)
+    install("vanilla", program, "v2", recipe, cache, _say, root=False)
+    install("mainline", program, "m2", recipe, cache, _say, root=False)
+    again = install("vanilla", program, "v2", recipe, cache, _say, root=False)
+    try_ends(monkeypatch, GuestError("it panicked"))
+    with pytest.raises(GuestError, match=f"rolled back: .* {before.key[:12]} again\nit panicked"):
+        attempt("vanilla", again, recipe, cache, _say)
+    assert find_image(recipe, cache) == before
+
+
+def test_a_try_that_fails_takes_nothing_back_twice(
+    recipe: Recipe, cache: Cache, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone else rolled it back while the guest booted."""
+    below = install("mainline", program, "m2", recipe, cache, _say, root=False)
+    made = install("vanilla", program, "v2", recipe, cache, _say, root=False)
+
+    def fail(*_: object) -> None:
+        rollback(recipe, cache, _say)
+        raise GuestError("it panicked")
+
+    monkeypatch.setattr("harness.variants.install._boot_and_mount", fail)
+    with pytest.raises(GuestError, match=f"{below.key[:12]} again"):
+        attempt("vanilla", made, recipe, cache, _say)
+    assert find_image(recipe, cache) == below
+
+
+@pytest.mark.parametrize(
+    "error", [InfraError("no QEMU"), Stopped(signal.SIGINT)], ids=["the host failed", "Ctrl-C"]
+)
+def test_what_could_not_be_tried_does_not_stay(
+    recipe: Recipe,
+    cache: Cache,
+    program: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    before = find_image(recipe, cache)
+    made = install("vanilla", program, "v2", recipe, cache, _say, root=True)
+    try_ends(monkeypatch, error)
+    said: list[str] = []
+    with pytest.raises(type(error)):
+        attempt("vanilla", made, recipe, cache, said.append)
+    assert find_image(recipe, cache) == before
+    assert said == [
+        f"the new vanilla could not be tried, and was rolled back: {before.key[:12]} again"
+    ]
 
 
 def test_a_few_installations_are_kept_and_the_image_itself_always(
