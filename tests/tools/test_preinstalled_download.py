@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from harness.errors import InfraError, UsageError
 from harness.images.meter import no_meter
@@ -49,6 +50,20 @@ class Fetch:
         left = {path.name for path in self.wanted.target.parent.iterdir()}
         assert left <= {"file.tar", "file.tar.lock"}
         return self.wanted.target.read_bytes()
+
+
+def test_a_second_download_says_that_it_waits_for_the_first(site: Site, tmp_path: Path) -> None:
+    fetch = Fetch(site, tmp_path)
+    first = FileLock(tmp_path / "file.tar.lock")
+    first.acquire()
+
+    def say(text: str) -> None:
+        fetch.said.append(text)
+        first.release()
+
+    download(fetch.wanted, say, no_meter, fetch.waited.append)
+    assert fetch.said[0] == "another hurdle fetches file.tar; waiting for it"
+    assert fetch.wanted.target.read_bytes() == DATA
 
 
 def test_redirects_are_followed_and_the_real_address_is_told(site: Site, tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from filelock import FileLock
 
 from harness.disk.copy import free_bytes
 from harness.errors import InfraError, UsageError
 from harness.images.cache import Progress
 from harness.images.meter import Meter
 from harness.images.preinstalled.spec import Checksum
+from harness.locked import locked
 
 _TRIES = 5  # connections in a row that brought nothing
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)  # s without a byte
@@ -75,7 +75,8 @@ def download(wanted: Wanted, say: Progress, meter: Meter, pause: Pause = time.sl
     `OSError` when the disk fills up all the same.
     """
     wanted.target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(wanted.target.with_name(f"{wanted.target.name}.lock")):
+    lock = wanted.target.with_name(f"{wanted.target.name}.lock")
+    with locked(lock, f"another hurdle fetches {wanted.target.name}", say):
         if wanted.target.exists() and _verify(wanted.target, wanted, say) is None:
             return
         wanted.target.unlink(missing_ok=True)
