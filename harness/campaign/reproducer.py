@@ -84,9 +84,10 @@ def save(
     moved.save()
     plain = {"format": _FORMAT, **asdict(said)}
     write_atomically(folder / FAILURE, json.dumps(plain, indent=1).encode())
-    write_atomically(folder / "README.md", _readme(case, cut, said, judgement).encode())
     write_atomically(folder / "show.sh", _script(_paths(judgement)).encode())
     (folder / "show.sh").chmod(0o755)
+    # The last: a folder that has it is whole, and stays as it is when a campaign goes on.
+    write_atomically(folder / "README.md", _readme(case, cut, said, judgement).encode())
 
 
 def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
