@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import InfraError
 from harness.images.cache import Cache, size_of
+from harness.images.source.workshop import discard
 
 
 class Part(StrEnum):
@@ -76,6 +76,6 @@ def _empty(folder: Path, keep: set[Path]) -> None:
     """Remove all but the lock files: a lock on a file without a name holds nobody back."""
     for each in folder.iterdir():
         if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
+            discard(each)
         elif each not in keep:
             each.unlink()

@@ -270,6 +270,27 @@ def test_parts_beside_images_are_seen_and_freed(cache: Cache, part: Part) -> Non
     assert sizes(cache).get(part, 0) < 10_000
 
 
+def test_half_of_a_part_is_not_there_for_the_next_build(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage is known by its done.json: one left of a removal would pass for a whole result."""
+    done = cache.folder / "source/stages/gcc/0123/done.json"
+    done.parent.mkdir(parents=True)
+    done.write_text("{}")
+
+    def interrupted(folder: Path, ignore_errors: bool = False) -> None:
+        if folder.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            free(Part.SOURCE, cache)
+    assert not done.exists()
+    free(Part.SOURCE, cache)
+    assert [path.name for path in (cache.folder / "source").iterdir()] == ["lock"]
+
+
 @pytest.mark.parametrize("part", [Part.SOURCE, Part.VARIANTS])
 def test_a_part_in_use_is_not_freed(cache: Cache, part: Part) -> None:
     folder = cache.folder / part
