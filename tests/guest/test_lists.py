@@ -49,7 +49,7 @@ def test_ext3_leaves_only_trees_that_the_lists_allow(
     flushes = [f.index for f in log_of(done).flushes if quiet.first < f.index < quiet.end]
     assert flushes == []
     states = [
-        each for journal in done.journals for each in judged(done, journal, LINUX, scratch, 4)
+        each for journal in done.journals for each in judged(done, journal, LINUX, scratch, 2)
     ]
     assert len(states) > 15
     wrong = [each for each in states if each.verdict.durable is None or each.rc > 1]
