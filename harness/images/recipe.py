@@ -204,6 +204,9 @@ class PreinstalledRecipe(_Recipe):
     disk: DiskRecipe = DiskRecipe()
     offline: OfflineRecipe = OfflineRecipe()
     first_boot: FirstBootRecipe = FirstBootRecipe()
+    #: Hurd: the file of the root that the boot loader loads to serve it; `install --root` puts
+    #: another in its place
+    root_server: str | None = Field(default=None, pattern="^/")
 
     @model_validator(mode="after")
     def _kernel_of_its_own(self) -> Self:

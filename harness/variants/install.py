@@ -14,15 +14,18 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.disk import ext2
+from harness.disk.alone import standing_alone
+from harness.disk.debugfs import Files
 from harness.disk.fsck import Mode, e2fsck
 from harness.disk.jbd2 import log_has_data
+from harness.disk.partitions import find_file_system
 from harness.errors import GuestError, UsageError
 from harness.guest.guest import Guest
 from harness.images.builders import find_image
 from harness.images.cache import Cache
 from harness.images.image import Image
 from harness.images.manifest import InstalledRecord, Manifest, file_hash, now
-from harness.images.recipe import GuestOs, Recipe, Variant
+from harness.images.recipe import GuestOs, PreinstalledRecipe, Recipe, Variant
 from harness.images.source.stage import digest_text
 from harness.machine.accel import choose_accel
 from harness.machine.qemu import Machine
@@ -82,12 +85,13 @@ def _assemble(
             os.link(image.folder / file, draft / file)
     record, root = manifest.installed[name], draft / (manifest.root or "")
     make_replica(Replica(_raw_root(image), ()), root)
-    replay(root)  # or a later replay would undo what is put there
-    put_files([(program, record.guest_path)], root)
-    if record.root:
-        _serve_root(manifest, program, draft)
-        if recipe.variants[name].journaled and not ext2.superblock(root).has_journal:
-            run(["tune2fs", "-j", root.name], cwd=draft)
+    with standing_alone(root, _partition(recipe)) as fs:
+        replay(fs)  # or a later replay would undo what is put there
+        put_files([(program, record.guest_path)], fs)
+        if record.root:
+            if recipe.variants[name].journaled and not ext2.superblock(fs).has_journal:
+                run(["tune2fs", "-j", fs.name], cwd=draft)
+            _serve_root(recipe, manifest, program, draft, fs)
 
 
 def attempt(name: str, image: Image, recipe: Recipe, cache: Cache, say: Say) -> None:
@@ -145,8 +149,10 @@ def rollback(recipe: Recipe, cache: Cache, say: Say) -> Image:
         )
     cache.remove(recipe.name, key=image.key)
     back = find_image(recipe, cache)
-    if back.root is not None and back.root.format == "raw" and replay(back.root.path):
-        say(f"the journal of the root of {back.key[:12]} was replayed")
+    if back.root is not None and back.root.format == "raw":
+        with standing_alone(back.root.path, _partition(recipe)) as root:
+            if replay(root):
+                say(f"the journal of the root of {back.key[:12]} was replayed")
     return back
 
 
@@ -195,8 +201,18 @@ def _raw_root(image: Image) -> Path:
     return root.path
 
 
-def _serve_root(manifest: Manifest, program: Path, draft: Path) -> None:
-    """Make `program` the boot module that serves the root."""
+def _partition(recipe: Recipe) -> int | None:
+    return recipe.disk.partition if isinstance(recipe, PreinstalledRecipe) else None
+
+
+def _serve_root(recipe: Recipe, manifest: Manifest, program: Path, draft: Path, root: Path) -> None:
+    """Make `program` what serves the root: the boot module, or the file that a loader takes for it.
+
+    `root` is the root's file system.
+    """
+    if isinstance(recipe, PreinstalledRecipe):
+        _replace_server(recipe, program, root)
+        return
     names = [module.file for module in manifest.modules if "${root}" in module.args]
     if not names:
         raise UsageError(
@@ -205,6 +221,22 @@ def _serve_root(manifest: Manifest, program: Path, draft: Path) -> None:
         )
     (draft / names[0]).unlink()
     (draft / names[0]).write_bytes(program.read_bytes())
+
+
+def _replace_server(recipe: PreinstalledRecipe, program: Path, root: Path) -> None:
+    path = recipe.root_server
+    if path is None:
+        raise UsageError(
+            f"the recipe of {recipe.name} does not say which file serves its root",
+            hint="look into the image's boot loader, and say it: --set root_server=/hurd/...",
+        )
+    stat = Files.of(root, find_file_system(root)).stat(path)
+    if stat is None or stat.type != "regular":
+        raise UsageError(
+            f"the root of {recipe.name} has no plain file {path}",
+            hint="mend root_server in its recipe: the ext2fs that the boot loader loads",
+        )
+    put_files([(program, path)], root)
 
 
 def _prune(name: str, cache: Cache) -> None:

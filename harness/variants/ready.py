@@ -41,5 +41,11 @@ def ready_image(
 def built(name: str, recipe: Recipe, cache: Cache, say: Say, *, tree: Path | None = None) -> Build:
     """The ext2fs of a recipe's variant, as guest-patches/variants.yaml describes it."""
     described = variant_of(recipe, name).build or name
+    if recipe.machine.arch != "i386":
+        raise UsageError(
+            f"what is compiled on the host is for i386, and {recipe.name} is {recipe.machine.arch}",
+            hint="compile it in the guest, and give the program to `hurdle variants install`: "
+            "--program FILE",
+        )
     variant = pick(load_variants(), described)
     return build_on_host(described, variant, chosen_source(variant, tree, say), cache, say)

@@ -16,7 +16,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.disk.debugfs import Files
 from harness.disk.partitions import find_file_system
-from harness.errors import UsageError
+from harness.errors import GuestError, UsageError
 from harness.guest.guest import Guest
 from harness.images.builders import build_image, find_image
 from harness.images.cache import Cache
@@ -25,9 +25,11 @@ from harness.images.preinstalled.disk import check
 from harness.images.recipe import load_recipe
 from harness.machine.accel import TCG
 from harness.machine.qemu import Machine
+from harness.machine.replica import put_files
 from harness.machine.spec import DiskSpec, spec_for
 from harness.process import run
 from harness.rundir import RunDir
+from harness.variants.install import attempt, install
 from tests.guest.grub_disk import make_hurd_disk, make_linux_disk, missing
 from tests.tools.image_server import Site, serving
 from tests.tools.images import folder_in_memory
@@ -123,3 +125,29 @@ def test_a_published_hurd_boots_by_its_own_grub_and_is_kept(
         assert guest.run("cat /root/first-boot").out.startswith("GNU-Mach")
         mount = guest.profile.mount("/dev/hd1", "/mnt", recipe.variants["mainline"])
         assert guest.run(f"{mount} && mkdir /mnt/d && ls /mnt").out.split() == ["d", "lost+found"]
+
+
+@pytest.mark.hurd
+def test_an_ext2fs_that_grub_loads_is_installed_tried_and_rolled_back(
+    site: Site, source: Image, folder: Path
+) -> None:
+    """mainline's, which has a journal, serves a root that vanilla's has served; then half of it."""
+    assert source.root is not None
+    program, vanilla = folder / "ext2fs", folder / "vanilla"
+    for name, file in (("ext2fs.static", program), ("ext2fs-vanilla", vanilla)):
+        run(["debugfs", "-R", f"dump /hurd/{name} {file}", str(source.root.path)])
+    disk = folder / "hurd-20260101.img"
+    make_hurd_disk(source, disk)
+    put_files([(vanilla, "/hurd/ext2fs.static")], disk)
+    settings = publish(site, disk) | {"first_boot.tasks": "[]", "first_boot.versions": "{}"}
+    recipe = load_recipe(str(HERE / "grub-hurd.yaml"), settings)
+    cache = Cache(folder / "cache")
+    build_image(recipe, cache, print)
+    made = install("mainline", program, "v1", recipe, cache, print, root=True)
+    attempt("mainline", made, recipe, cache, print)
+    assert find_image(recipe, cache) == made
+    program.write_bytes(program.read_bytes()[:300000])
+    broken = install("mainline", program, "v2", recipe, cache, print, root=True)
+    with pytest.raises(GuestError, match=f"was rolled back: grub-hurd is {made.key[:12]} again"):
+        attempt("mainline", broken, recipe, cache, print)
+    assert find_image(recipe, cache) == made

@@ -61,6 +61,7 @@ menuentry 'Debian GNU/Hurd (recovery mode)' --class debian --class gnu {
 \tmultiboot\t/boot/gnumach-1.8-486-up.gz root=part:2:device:hd0 -s
 }
 """,
+    "hurd/ext2fs.static": "the image's own ext2fs",
     "etc/default/grub": 'GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_GNUMACH=""\n',
     "etc/inittab": """\
 id:2:initdefault:

@@ -18,8 +18,9 @@ import pytest
 
 from harness import cli
 from harness.deadline import Deadline
+from harness.disk.alone import put_back
 from harness.disk.debugfs import Files, Stat
-from harness.disk.partitions import disk_size, find_file_system
+from harness.disk.partitions import disk_size, find_file_system, find_partitions
 from harness.errors import Exit, HurdleError, InfraError, UsageError
 from harness.guest.ssh import load_host_key, load_private_key
 from harness.images.builders import build_image, fetch_image, find_image
@@ -30,6 +31,10 @@ from harness.images.preinstalled.pin import ask, replace_scalar
 from harness.images.recipe import RECIPES, PreinstalledRecipe, load_recipe
 from harness.machine.argv import Paths, qemu_argv
 from harness.machine.spec import spec_for
+from harness.oracles.selfcheck import samples
+from harness.process import run
+from harness.variants.install import install, rollback
+from harness.variants.ready import built
 from tests.tools.image_server import Site, serving
 from tests.tools.images import folder_in_memory
 from tests.tools.installed_disk import DATED, MIB, Layout, published, sums
@@ -337,3 +342,84 @@ def test_an_image_that_differs_from_the_recipe_names_the_line_to_mend(
         mirror.build(**settings)
     assert cure in str(caught.value.hint)
     assert mirror.cache.list() == ()
+
+
+def in_root(image: Image, path: str) -> str:
+    assert image.root is not None
+    disk = image.root.path
+    return Files.of(disk, find_file_system(disk)).read(path).decode()
+
+
+@pytest.mark.parametrize("layout", ["dos", "logical", "whole"])
+def test_an_ext2fs_is_installed_into_the_partition_and_rolled_back(
+    folder: Path, layout: Layout
+) -> None:
+    with serving() as site:
+        mirror = Mirror(site, folder, NAMES[0], layout)
+        mirror.pin()
+        before = mirror.build()
+    recipe, cache = mirror.load(), mirror.cache
+    program = folder / "ext2fs"
+    program.write_text("the new one")
+    made = install("ours", program, "v1", recipe, cache, _say, root=False)
+    assert in_root(made, "/hurd/ext2fs-ours") == "the new one"
+    assert in_root(made, "/hurd/ext2fs.static") == "the image's own ext2fs"
+    program.write_text("the newest")
+    served = install("ours", program, "v2", recipe, cache, _say, root=True)
+    for path in ("/hurd/ext2fs-ours", "/hurd/ext2fs.static"):
+        assert in_root(served, path) == "the newest"
+    assert served.root is not None and before.root is not None
+    root = find_file_system(served.root.path)
+    check(served.root.path, root)
+    assert "has_journal" in run(["dumpe2fs", "-h", root.within(served.root.path)]).stdout
+    assert disk_size(served.root.path) == disk_size(before.root.path)
+    assert find_partitions(served.root.path) == find_partitions(before.root.path)
+    assert rollback(recipe, cache, _say) == made
+    assert rollback(recipe, cache, _say) == before
+    assert not list(before.root.path.parent.glob("*.alone"))
+
+
+def test_a_file_that_no_boot_loader_loads_is_not_taken_for_the_root_s_server(
+    mirror: Mirror, folder: Path
+) -> None:
+    mirror.pin()
+    before = mirror.build()
+    program = folder / "ext2fs"
+    program.write_text("the new one")
+    wrong = {"/hurd/ext2fs": "no plain file /hurd/ext2fs", "/hurd": "no plain file /hurd"}
+    for path, said in wrong.items():
+        recipe = mirror.load(root_server=path)
+        with pytest.raises(UsageError, match=said):
+            install("ours", program, "v1", recipe, mirror.cache, _say, root=True)
+    with pytest.raises(UsageError, match="does not say which file serves its root"):
+        install(
+            "ours", program, "v1", mirror.load(root_server="null"), mirror.cache, _say, root=True
+        )
+    assert find_image(mirror.load(), mirror.cache) == before
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["flagged", "flag-clear"])
+def test_a_dirty_root_in_a_partition_is_replayed_when_it_comes_back(
+    mirror: Mirror, folder: Path, number: int
+) -> None:
+    mirror.pin()
+    before = mirror.build()
+    assert before.root is not None
+    disk = before.root.path
+    program = folder / "ext2fs"
+    program.write_text("the new one")
+    install("ours", program, "v1", mirror.load(), mirror.cache, _say, root=True)
+    root = find_file_system(disk)
+    put_back(samples(folder)[number].image, disk, root)
+    said: list[str] = []
+    assert rollback(mirror.load(), mirror.cache, said.append) == before
+    assert said == [f"the journal of the root of {before.key[:12]} was replayed"]
+    check(disk, root)
+    assert Files.of(disk, root).stat("/checked") is not None
+    assert find_file_system(disk) == root
+
+
+def test_what_the_host_compiles_is_not_for_amd64(folder: Path) -> None:
+    with pytest.raises(UsageError, match="is for i386, and debian-hurd-amd64 is x86_64") as caught:
+        built("ours", load_recipe(NAMES[1]), Cache(folder), _say)
+    assert "--program" in str(caught.value.hint)

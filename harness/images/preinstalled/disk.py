@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.disk.copy import copy_range
+from harness.disk.alone import cut_out, put_back
 from harness.disk.partitions import Partition, disk_size, find_file_system, find_partitions
 from harness.errors import InfraError, UsageError
 from harness.process import run, tail
@@ -62,25 +62,12 @@ def _stretch(disk: Path, number: int) -> None:
 
 def _grow_file_system(disk: Path, small: Partition, root: Partition) -> None:
     """Grow it on a copy, and put the disk together again; twice its size is needed meanwhile."""
-    alone, joined = disk.with_suffix(".root"), disk.with_suffix(".joined")
-    _take(disk, alone, small.start, small.start + small.size, at=0)
-    end = root.start + root.size
-    _take(disk, joined, 0, root.start, at=0)
-    _take(disk, joined, end, disk_size(disk), at=end)
-    disk.unlink()
+    alone = disk.with_suffix(".root")
+    cut_out(disk, small, alone)
     _preen(str(alone))  # resize2fs wants a file system that was checked
     run(["resize2fs", str(alone), f"{root.size >> 10}K"], timeout=_SECONDS)
-    _take(alone, joined, 0, disk_size(alone), at=root.start)
+    put_back(alone, disk, root)
     alone.unlink()
-    joined.rename(disk)
-
-
-def _take(source: Path, target: Path, begin: int, end: int, *, at: int) -> None:
-    """Copy bytes to an offset of a file that has none there yet; the file reaches to their end."""
-    target.touch()
-    with source.open("rb") as reader, target.open("r+b") as writer:
-        writer.truncate(max(disk_size(target), at + end - begin))
-        copy_range(reader.fileno(), writer.fileno(), begin, end, at)
 
 
 def settle(disk: Path, root: Partition) -> None:
