@@ -82,8 +82,9 @@ def bench_for(
     campaign: Campaign, recipe: Recipe, image: Image, variant: str, accel: Accel, rundir: RunDir
 ) -> Bench:
     """Guest, variant, disk and a fresh agent."""
+    reclaim = campaign.lists.reclaim if campaign.lists else None
     agent = agent_for(recipe, Cache.default(), rundir.scratch)
-    return Bench(recipe, image, variant, agent, accel, campaign.disk)
+    return Bench(recipe, image, variant, agent, accel, campaign.disk, reclaim=reclaim)
 
 
 def record_once(

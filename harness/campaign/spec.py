@@ -12,7 +12,7 @@ from harness.config import Spec, parse_overrides
 from harness.crash.plan import Limits
 from harness.errors import UsageError
 from harness.experiment.trial import Trial
-from harness.images.recipe import Recipe, load_recipe
+from harness.images.recipe import GuestOs, Recipe, load_recipe
 from harness.oracles.acknowledged import Strictness
 from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Expectation, Oracle
 from harness.workloads.model import Thing, history
@@ -201,9 +201,16 @@ class Campaign(Spec):
     def recipe(self, guest: str | None = None, settings: Sequence[str] = ()) -> Recipe:
         """The campaign's guest, or another, with the campaign's settings and then `settings`.
 
-        Raises `UsageError`.
+        Raises `UsageError`, also for a guest that can't do what the campaign asks for.
         """
-        return load_recipe(guest or self.guest, parse_overrides([*self.guest_set, *settings]))
+        found = load_recipe(guest or self.guest, parse_overrides([*self.guest_set, *settings]))
+        if self.lists and self.lists.reclaim is not None and found.os is not GuestOs.HURD:
+            raise UsageError(
+                f"lists.reclaim: {found.name} is no Hurd, and only there a running transaction's "
+                "pages can be taken from the kernel",
+                hint="leave it out, or give a Hurd: --guest hurd-i386-source",
+            )
+        return found
 
     def scenario(self, setup: tuple[Step, ...], steps: tuple[Step, ...]) -> Scenario:
         """A run as a scenario: what the guest is told to do until it is killed."""

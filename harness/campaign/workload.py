@@ -94,6 +94,9 @@ class Lists(Spec):
     sequences: tuple[Sequences, ...] = ()
     mixes: tuple[RandomMix, ...] = ()
     texts: tuple[str, ...] = ()  #: lists written out
+    #: the Hurd's kernel gives up all pages of directories, as if it were short of memory, and again
+    #: after this pause
+    reclaim: Annotated[Seconds, Field(le=60)] | None = None
 
     @field_validator("texts")
     @classmethod

@@ -84,6 +84,8 @@ class Bench:
     with_marks: bool = (
         True  #: without, only a list's place in the log is known, not its operations'
     )
+    #: the Hurd's kernel gives up all pages of directories again and again, so many seconds apart
+    reclaim: float | None = None
 
 
 def run_lists(bench: Bench, lists: Sequence[OpList], rundir: RunDir, folder: Path) -> ListsRun:
@@ -204,7 +206,11 @@ class _Commands:
         self._device = shlex.quote(disk.device)
         self._mountpoint = shlex.quote(disk.mountpoint)
         self._mount = profile.mount(disk.device, disk.mountpoint, variant)
-        self._unmount = profile.unmount(disk.mountpoint)
+        reclaim = "" if bench.reclaim is None else f" -r {round(bench.reclaim * 1000)}"
+        self._run = f"{_PROGRAM} run{reclaim}"
+        # A pager whose pages were taken while they were in use may stay (vanilla's ext2fs has them,
+        # too), and counts as a user of the file system.
+        self._unmount = profile.unmount(disk.mountpoint, force=bool(reclaim))
         self._offset = bench.disk.size
         self._sequence = sequence
         self._marks = f" {self._device} {self._offset}" if bench.with_marks else ""
@@ -214,7 +220,7 @@ class _Commands:
         lay = f"{_PROGRAM} lay {_PIECES} {self._device} {self._offset} {ops.run:06x}"
         if self._sequence is not None:
             lay += f" {self._sequence}:{1 + (number + 1) * _TRANSACTIONS}"
-        run = f"{_PROGRAM} run {_FOLDER}/{ops.run:06x} {self._mountpoint}{self._marks}"
+        run = f"{self._run} {_FOLDER}/{ops.run:06x} {self._mountpoint}{self._marks}"
         return f"{lay} && {{ {self._mount}; }} && {run} && {self._unmount}"
 
 

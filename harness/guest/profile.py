@@ -20,7 +20,8 @@ class Profile(Protocol):
     def mount(self, device: str, mountpoint: str, variant: Variant) -> str:
         """Mount the file system under test; fails when it can't be mounted writable."""
 
-    def unmount(self, mountpoint: str) -> str: ...
+    def unmount(self, mountpoint: str, *, force: bool = False) -> str:
+        """Unmount in good order; with `force` also where a Hurd's file system still has users."""
 
     def sync(self, mountpoint: str) -> str:
         """Bring everything below `mountpoint` to the disk; returns when it is there."""
@@ -59,7 +60,7 @@ class Linux:
             f"mount -t {variant.fs} -o {shlex.quote(options)} {shlex.quote(device)} {where}"
         )
 
-    def unmount(self, mountpoint: str) -> str:
+    def unmount(self, mountpoint: str, *, force: bool = False) -> str:
         return f"umount {shlex.quote(mountpoint)}"
 
     def sync(self, mountpoint: str) -> str:
@@ -112,9 +113,10 @@ class Hurd:
             f"{options}--writable {shlex.quote(device)} 2>/dev/console"
         )
 
-    def unmount(self, mountpoint: str) -> str:
-        # -g: go away orderly, that is, sync and unmount; -a: the active translator only.
-        return f"settrans -ga {shlex.quote(mountpoint)}"
+    def unmount(self, mountpoint: str, *, force: bool = False) -> str:
+        # -g: go away orderly, that is, sync and unmount; -a: the active translator only; -f: do not
+        # mind users.
+        return f"settrans -{'gaf' if force else 'ga'} {shlex.quote(mountpoint)}"
 
     def sync(self, mountpoint: str) -> str:
         # syncfs waits for the file system named; plain sync(1) goes through the root's fs only.

@@ -50,6 +50,14 @@ def test_shipped_campaigns_name_variants_that_their_guest_has(path: Path) -> Non
         assert len(campaign.scenario(campaign.setup, steps).steps) == len(steps) + 1
 
 
+def test_pages_are_taken_from_a_hurd_only() -> None:
+    campaign = load(campaign_path("mutants-memory"), Campaign)
+    assert campaign.lists is not None and campaign.lists.reclaim == 0.01
+    assert campaign.recipe().name == "hurd-i386-source"
+    with pytest.raises(UsageError, match="linux-control is no Hurd"):
+        campaign.recipe("linux-control")
+
+
 def test_a_campaign_changes_its_guest_and_the_command_line_changes_more() -> None:
     campaign = Campaign.model_validate(
         {
@@ -76,6 +84,8 @@ def test_a_campaign_changes_its_guest_and_the_command_line_changes_more() -> Non
         ("lists: {patterns: [nothing]}", "is none of"),
         ("lists: {mixes: [{mix: nothing}]}", "is none of"),
         ("lists: {sequences: [{length: 2}]}", "give a `count`"),
+        ("lists: {patterns: all, reclaim: 10}", "a duration with its unit"),
+        ("lists: {patterns: all, reclaim: 61s}", "less than or equal to 60"),
         ("steps: [{mkdir: a/b}]", "there is no"),
         ("steps: [{shell: x}]", "does not know what `shell` does"),
         ("steps: [{after: 1s}]", "is no operation"),

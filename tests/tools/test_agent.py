@@ -163,6 +163,22 @@ def test_the_agent_names_the_line_that_is_wrong(
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("pause", "code", "message"),
+    [
+        ("10", 2, "no page of a directory could be taken: No such device"),
+        ("soon", 1, "soon: a pause is a number of milliseconds"),
+    ],
+)
+def test_a_system_that_takes_no_pages_of_directories_is_told_of(
+    agent: Path, tmp_path: Path, pause: str, code: int, message: str
+) -> None:
+    (tmp_path / "ops").write_text("hurdle-ops 1 run=000001\nthread\nmkdir A 0755\n")
+    argv = [*map(str, (agent, "run", "-r", pause, tmp_path / "ops", tmp_path))]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, f"hurdle-agent: {message}\n")
+
+
 @pytest.mark.parametrize("fs", ["ext2", "ext3"])
 def test_pieces_make_a_used_disk_a_fresh_file_system(agent: Path, tmp_path: Path, fs: str) -> None:
     base, used = tmp_path / "base", tmp_path / "used"

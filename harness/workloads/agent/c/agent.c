@@ -18,10 +18,12 @@
 #endif
 
 static const char usage[] =
-  "usage: hurdle-agent run LIST FOLDER [DEVICE OFFSET]\n"
+  "usage: hurdle-agent run [-r PAUSE] LIST FOLDER [DEVICE OFFSET]\n"
   "       hurdle-agent lay PIECES DEVICE OFFSET RUN [AT:SEQUENCE]\n"
   "       hurdle-agent version\n"
-  "run: the operations of LIST below FOLDER; marks go to DEVICE at OFFSET.\n"
+  "run: the operations of LIST below FOLDER; marks go to DEVICE at OFFSET;\n"
+  "  -r: the kernel's pages of directories are taken away, and again after\n"
+  "  PAUSE milliseconds, until the list has ended.\n"
   "lay: the file system in PIECES onto DEVICE, then a mark of RUN at OFFSET.\n";
 
 void
@@ -98,7 +100,7 @@ report (const struct list *list)
 }
 
 static void
-run (const char *file, const char *folder)
+run (const char *file, const char *folder, const char *pause)
 {
   static struct list list;
   pthread_t ids[MAX_THREADS];
@@ -110,6 +112,8 @@ run (const char *file, const char *folder)
   umask (0);
   catch_bus_errors ();
   pthread_barrier_init (&start, NULL, list.n_threads);
+  if (pause != NULL)
+    reclaim_start (pause);
   for (unsigned int t = 0; t < list.n_threads; t++)
     {
       mark_allocate (&list.threads[t]);
@@ -119,7 +123,29 @@ run (const char *file, const char *folder)
     }
   for (unsigned int t = 0; t < list.n_threads; t++)
     pthread_join (ids[t], NULL);
+  if (pause != NULL)
+    reclaim_stop ();
   report (&list);
+}
+
+/* Run a list as the command line says; false if it is wrong.  */
+static bool
+run_marked (int count, char **args)
+{
+  const char *pause = NULL;
+
+  if (count > 2 && strcmp (args[0], "-r") == 0)
+    {
+      pause = args[1];
+      count -= 2;
+      args += 2;
+    }
+  if (count != 2 && count != 4)
+    return false;
+  if (count == 4)
+    marks_open (args[2], args[3]);
+  run (args[0], args[1], pause);
+  return true;
 }
 
 /* Lay a file system, and mark that it is there.  */
@@ -147,12 +173,8 @@ main (int argc, char **argv)
 
   if (strcmp (command, "version") == 0 && argc == 2)
     puts ("hurdle-agent 1 " AGENT_VERSION);
-  else if (strcmp (command, "run") == 0 && (argc == 4 || argc == 6))
-    {
-      if (argc == 6)
-	marks_open (argv[4], argv[5]);
-      run (argv[2], argv[3]);
-    }
+  else if (strcmp (command, "run") == 0 && run_marked (argc - 2, argv + 2))
+    ;
   else if (strcmp (command, "lay") == 0 && (argc == 6 || argc == 7))
     lay_marked (argv + 2, argc == 7 ? argv[6] : NULL);
   else

@@ -121,6 +121,10 @@ int op_removexattr (struct thread *thread, const struct arg *args);
 int op_settrans (struct thread *thread, const struct arg *args);
 int op_rmtrans (struct thread *thread, const struct arg *args);
 
+/* reclaim.c */
+void reclaim_start (const char *pause);
+void reclaim_stop (void);
+
 /* lay.c */
 void lay (const char *pieces, const char *device, const char *sequence);
 
