@@ -58,6 +58,7 @@ class Oracle(StrEnum):
     BARRIER = "barrier"  #: a flush before each commit block and after it
     LIVENESS = "liveness"  #: no operation hangs, and nothing in the guest dies
     ERROR = "error"  #: where the disk failed for good, an operation reported it
+    LANDED = "landed"  #: a trial's kill or fault came while the workload ran
     AGREEMENT = "agreement"  #: all recoverers leave the same tree
 
 
@@ -68,7 +69,7 @@ CAMPAIGN_ORACLES = (
     *(Oracle.STRUCTURE, Oracle.BOOT, Oracle.DURABILITY, Oracle.PREFIX, Oracle.STALE),
 )
 #: those that judge a run as a whole; their verdict stands in the row of its prefixes
-RUN_ORACLES = (Oracle.BARRIER, Oracle.LIVENESS, Oracle.ERROR, Oracle.AGREEMENT)
+RUN_ORACLES = (*(Oracle.BARRIER, Oracle.LIVENESS, Oracle.ERROR, Oracle.LANDED, Oracle.AGREEMENT),)
 
 
 class FindingClass(StrEnum):

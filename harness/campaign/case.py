@@ -21,7 +21,7 @@ from harness.report.atomic import write_atomically
 from harness.workloads.journal import Ending, Outcome
 
 _FILE = "case.json"
-_FORMAT = 1  #: of case.json; what was written before formats had numbers is 0
+_FORMAT = 2  #: of case.json; 1 did not say whether a trial landed, and the first had no number
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,9 @@ def compare(
         for oracle in (*campaign.state_oracles, *of_run):
             own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
             expected = campaign.expectation(variant, model, oracle)
-            found = overall(v for v, n in own.items() for _ in range(min(n, 1)))
+            found = overall(own)
+            if oracle is Oracle.LANDED and own.get(Verdict.VOID):
+                found = Verdict.VOID  # others that landed are no comfort for one that did not
             note = ""
             if not own and not planned.get(model):
                 found, note = Verdict.VOID, _NOTHING.get(model, "the log has nothing for it")

@@ -18,7 +18,7 @@ from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
 from harness.disk.jbd2 import JournalMap, joined_commits, journal_superblock, parse_superblock
 from harness.oracles.barrier import judge_barrier
-from harness.oracles.outcome import judge_error, judge_liveness
+from harness.oracles.outcome import judge_error, judge_landed, judge_liveness
 from harness.verdicts import Judgement
 
 _BATCH = 32  # contents; about a third of a second, so that little is lost by a kill
@@ -136,7 +136,7 @@ def _keep(store: Store, case: Case, results: Sequence[Examined]) -> None:
 
 
 def run_verdicts(case: Case) -> tuple[Judgement, ...]:
-    """What a run says as a whole: barrier, liveness, and whether errors were told."""
+    """What a run says as a whole: barrier, liveness, error, and whether its trial landed."""
     journal = case.journal_map
     writes, in_use, joined = list[int](), list[tuple[int, bool]](), frozenset[int]()
     if journal is not None:
@@ -156,6 +156,8 @@ def run_verdicts(case: Case) -> tuple[Judgement, ...]:
         found.append(judge_liveness(case.outcome, case.work.words))
         if case.outcome.fault:
             found.append(judge_error(case.outcome, case.work.names))
+        if case.outcome.trial:
+            found.append(judge_landed(case.outcome))
     return tuple(found)
 
 

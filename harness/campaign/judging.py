@@ -172,12 +172,15 @@ def campaign_lines(campaign: Campaign, store: Store, variants: Iterable[str]) ->
     for variant in variants:
         own: list[Count] = []
         planned: Counter[CrashModel] = Counter()
+        missed: list[str] = []
         for name in (case for case, of in store.cases() if of == variant):
             own += [count for count in counts if count[0] == name]
             planned.update(store.planned(name))
-            own += [
-                (name, CrashModel.PREFIX, each.oracle, each.verdict, 1)
-                for each in store.log_verdicts(name)
-            ]
-        lines += compare(campaign, variant, own, planned)
+            for said in store.log_verdicts(name):
+                own.append((name, CrashModel.PREFIX, said.oracle, said.verdict, 1))
+                if said.oracle is Oracle.LANDED and said.verdict is Verdict.VOID:
+                    missed.append(f"{name}: {said.reason}")
+        for line in compare(campaign, variant, own, planned):
+            why = "; ".join(missed) if line.oracle is Oracle.LANDED else ""
+            lines.append(replace(line, note=line.note or why))
     return lines

@@ -175,6 +175,7 @@ class Live:
 def _cell(line: Line) -> str:
     """A verdict, with how many states failed; red when it is not the expected one."""
     fails = line.counts.get(Verdict.FAIL, 0)
-    text = f"{line.found} {fails}" if fails else line.found.value
+    some = fails or (line.counts.get(Verdict.VOID, 0) if line.oracle is Oracle.LANDED else 0)
+    text = f"{line.found} {some}" if some else line.found.value
     style = "bold red" if not line.ok else "yellow" if fails else "green"
     return f"[{style}]{text}[/{style}]"

@@ -131,6 +131,8 @@ class Campaign(Spec):
         if len({trial.name for trial in self.trials}) != len(self.trials):
             raise ValueError("trials: two of them are the same")
         for trial in self.trials:
+            if trial.ops and not self.stress:
+                raise ValueError("trials: `ops` is of `stress`, which draws them")
             if trial.boot == 2 and not self.setup:
                 raise ValueError(
                     "trials: `boot: 2` needs a `setup`, which runs before the crash; "
@@ -156,6 +158,7 @@ class Campaign(Spec):
         """Those that judge a run as a whole."""
         wanted = {
             Oracle.ERROR: any(trial.fault for trial in self.trials),
+            Oracle.LANDED: bool(self.trials),
             Oracle.AGREEMENT: self.states.engine or self.states.linux or self.states.guest,
         }
         return tuple(oracle for oracle in RUN_ORACLES if wanted.get(oracle, True))
@@ -179,7 +182,8 @@ class Campaign(Spec):
         """The operations of a run.  One whose disk fails ends with a sync, which has to say so."""
         steps = self.script.steps if self.script else self.steps
         if self.stress is not None:
-            steps = stress(seed, self.stress.ops, {**WEIGHTS, **self.stress.weights})
+            count = (trial and trial.ops) or self.stress.ops
+            steps = stress(seed, count, {**WEIGHTS, **self.stress.weights})
         last = (_SYNC,) if trial is not None and trial.fault is not None else ()
         return (*steps, *last)
 

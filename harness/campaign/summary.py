@@ -45,7 +45,7 @@ _CAUSES = 40  # in the report
 _ENDINGS = {
     Exit.OK: ("as expected", "pass"),
     Exit.UNEXPECTED: ("not as expected", "fail"),
-    Exit.VOID: ("proves nothing", "void"),
+    Exit.VOID: ("void in part", "void"),
 }
 
 
@@ -128,7 +128,12 @@ def _sides(store: Store, lines: Sequence[Line], by_variant: dict[str, list[str]]
         }
         honest = [share for model, share in shares.items() if model is not CrashModel.LYING]
         of_log = {
-            line.oracle: OfRuns(line.found, line.counts.get(Verdict.FAIL, 0), line.states)
+            line.oracle: OfRuns(
+                line.found,
+                line.counts.get(Verdict.FAIL, 0),
+                line.states,
+                line.counts.get(Verdict.VOID, 0),
+            )
             for line in own
             if line.oracle not in CAMPAIGN_ORACLES
         }

@@ -44,6 +44,7 @@ class PhaseReader:
         self._open: set[int] = set()  # home blocks of the transaction that is being written
         self._committed: set[int] = set()  # home blocks of those whose commit is safe
         self._waiting: set[int] = set()  # of the one whose commit block waits for its flush
+        self._revoked: set[int] = set()  # freed since: what is written there is somebody else's
 
     def take(self, entries: Iterable[Entry]) -> Phase | None:
         """The phase that the last of some entries began; None if it went on as before."""
@@ -61,8 +62,8 @@ class PhaseReader:
         if self.phase is Phase.LOG:
             return Phase.FLUSHED
         if self.phase is Phase.COMMIT:
-            self._committed |= self._waiting
-            self._waiting = set()
+            self._committed = (self._committed - self._revoked) | self._waiting
+            self._waiting, self._revoked = set(), set()
             return Phase.SAFE
         return None
 
@@ -90,6 +91,7 @@ class PhaseReader:
             self._open |= set(tagged(raw, self._incompat))
             return Phase.LOG
         if kind == REVOKE:
+            self._revoked |= set(revoked(raw, self._incompat))
             return Phase.LOG
         if kind == COMMIT:
             self._waiting |= self._open
@@ -115,3 +117,12 @@ def tagged(raw: bytes, incompat: int) -> Iterator[int]:
         if flags & _LAST:
             return
         position += step + (0 if flags & _SAME_UUID else _UUID)
+
+
+def revoked(raw: bytes, incompat: int) -> Iterator[int]:
+    """The home blocks that a revoke block names.  Its count is of bytes, the header included."""
+    begin = _HEADER.size + 4
+    (end,) = struct.unpack_from(">I", raw, _HEADER.size)
+    entry = struct.Struct(">Q" if incompat & _64BIT else ">I")
+    for position in range(begin, min(end, len(raw)) - entry.size + 1, entry.size):
+        yield entry.unpack_from(raw, position)[0]

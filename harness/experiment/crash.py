@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.crash.writelog import LogFollower
@@ -15,7 +15,7 @@ from harness.events import CommandRan, OpDone, TextKept
 from harness.experiment.context import Context
 from harness.experiment.crashdisk import CRASHED, crash_machine, make_base, seal
 from harness.experiment.rootdisk import MOUNTPOINT
-from harness.experiment.trial import DEATHS, killing_at
+from harness.experiment.trial import DEATHS, Fault, Killer, killing_at
 from harness.guest.guest import Guest
 from harness.guest.profile import profile_for
 from harness.guest.warm import Start, started
@@ -233,53 +233,61 @@ def _setup(run: _Run) -> None:
 
 
 def _outlived(run: _Run, ops: list[OpRecord]) -> Outcome:
-    """The recorded steps under a trial, and how they ended; the first error ends them.
-
-    What the guest can't do any more is a result here; that QEMU or the host can't is raised.
-    """
+    """The recorded steps under a trial, and how they ended; the first error ends them."""
     trial = run.context.request.trial
-    fault = trial.fault if trial is not None else None
+    fault, kill = (trial.fault, trial.kill) if trial is not None else (None, None)
     steps = run.context.request.scenario.steps[:-1]
     if fault is not None:
         run.guest.tolerate(Condition.JOURNAL_WARNING)
-    kill = trial.kill if trial is not None else None
     follower = LogFollower(run.follower.path)
-    ending, text = Ending.ALL, "every operation returned"
-    with killing_at(kill, run.machine, follower, run.journal) as killer:
-        try:
-            for index, step in enumerate(steps):
-                if fault is not None and fault.op == index:
-                    base = run.follower.path.with_name("base.raw")
-                    inject(run.machine.qmp, CRASHED, fault.disk_fault(base, run.journal))
-                ops.append(run.operate(index, step))
-        except OperationFailed as error:
-            if fault is None or not failed(run.machine.qmp, CRASHED).all:
-                raise  # nothing that the disk did
-            ending, text = Ending.ERROR, str(error)
-        except ConditionError as error:
-            if error.condition not in DEATHS and killer.landed is None:
-                raise
-            hang = error.condition is Condition.HANG
-            ending, text = Ending.HANG if hang else Ending.DIED, str(error)
-        except HurdleError:  # whoever talks to a guest that is killed meets an end of some kind
-            if killer.landed is None:
-                raise
+    with killing_at(kill, run.machine, follower, run.journal, len(steps)) as killer:
+        ending, text = _until_end(run, ops, fault, killer)
+    missed = killer.missed()
     if killer.landed is not None:
         assert kill is not None
         late = max(0, run.count() - 1 - killer.landed)
         text = f"killed ({kill.name}) at entry {killer.landed}, and {late} came before the end"
         ending = Ending.CUT
     begun = run.unfinished.number if run.unfinished else len(ops) - 1
+    outcome = Outcome(ending, begun, text, trial=trial.name if trial else "", missed=missed)
     if fault is None:
-        return Outcome(ending, begun, text)
-    return Outcome(
-        ending,
-        begun,
-        text,
+        return outcome
+    return replace(
+        outcome,
         fault=fault.fail,
         failed=getattr(failed(run.machine.qmp, CRASHED), fault.fail),
         lasting=fault.count is None and any(step.name not in _SYNCS for step in steps[fault.op :]),
     )
+
+
+def _until_end(
+    run: _Run, ops: list[OpRecord], fault: Fault | None, killer: Killer
+) -> tuple[Ending, str]:
+    """The recorded steps, one after the other, and how they ended, in a word and in more.
+
+    What the guest can't do any more is a result here; that QEMU or the host can't is raised.
+    """
+    steps = run.context.request.scenario.steps[:-1]
+    try:
+        for index, step in enumerate(steps):
+            if fault is not None and fault.op == index:
+                base = run.follower.path.with_name("base.raw")
+                inject(run.machine.qmp, CRASHED, fault.disk_fault(base, run.journal))
+            killer.begins(index)
+            ops.append(run.operate(index, step))
+    except OperationFailed as error:
+        if fault is None or not failed(run.machine.qmp, CRASHED).all:
+            raise  # nothing that the disk did
+        return Ending.ERROR, str(error)
+    except ConditionError as error:
+        if error.condition not in DEATHS and killer.landed is None:
+            raise
+        hang = error.condition is Condition.HANG
+        return Ending.HANG if hang else Ending.DIED, str(error)
+    except HurdleError:  # whoever talks to a guest that is killed meets an end of some kind
+        if killer.landed is None:
+            raise
+    return Ending.ALL, "every operation returned"
 
 
 def _steps(run: _Run, since: int, ops: list[OpRecord]) -> None:

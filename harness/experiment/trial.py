@@ -74,12 +74,13 @@ class Fault(Spec):
 
 class KillAt(Spec):
     """SIGKILL as soon as the log has reached a phase of a commit for the time number `nth`, or at
-    an instant of the first seconds (`within`) of the operations, drawn by `seed`.
+    an instant drawn by `seed`: of the first seconds (`within`) of the operations, or of all of the
+    workload, however long it takes.
     """
 
     phase: Phase | None = None
     nth: int = Field(default=1, ge=1)
-    within: Seconds | None = None
+    within: Seconds | Literal["workload"] | None = None
     seed: int = 1
 
     @model_validator(mode="after")
@@ -93,13 +94,23 @@ class KillAt(Spec):
         """For the names of runs."""
         if self.within is None:
             return f"{self.phase}-{self.nth}"
+        if self.within == "workload":
+            return f"within-workload-{self.seed}"
         return f"within-{self.within:g}s-{self.seed}"
 
     @property
     def instant(self) -> float:
         """Seconds from the first operation on."""
-        assert self.within is not None
+        assert isinstance(self.within, float)
         return random.Random(f"{self.seed}/kill").uniform(0, self.within)
+
+    def place(self, ops: int) -> tuple[int, float]:
+        """Which of `ops` operations it is in, and the share of a usual one's time that has passed.
+
+        Neither the first, whose time nobody knows before, nor the last, which might end too soon.
+        """
+        drawn = random.Random(f"{self.seed}/kill").uniform(1, max(1, ops - 1))
+        return int(drawn), drawn % 1
 
 
 class Trial(Spec):
@@ -108,6 +119,8 @@ class Trial(Spec):
     fault: Fault | None = None
     kill: KillAt | None = None
     boot: Literal[1, 2] = 1  #: 2: the setup ran before a crash, and the guest recovered from it
+    #: random operations of this run: what comes late needs more of them; None: as the others
+    ops: int | None = Field(default=None, ge=1, le=5000)
 
     @model_validator(mode="after")
     def _something(self) -> Trial:
@@ -129,37 +142,81 @@ class Trial(Spec):
             parts.append(f"kill-{self.kill.name}")
         if self.boot == 2:
             parts.append("boot2")
+        if self.ops is not None:
+            parts.append(f"{self.ops}ops")
         return "-".join(parts)
 
 
 class Killer:
     """Kills a machine in the middle of its work.
 
-    `landed` is the entry that began the phase, or how many entries there were at the instant.
+    `landed` is the entry that began the phase, or how many entries there were at the instant;
+    `times` is how often the phase has begun.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: KillAt | None, ops: int) -> None:
         self.landed: int | None = None
+        self.times = 0
+        self.stop = threading.Event()
+        self._wanted = wanted
+        self._place = wanted.place(ops) if wanted and wanted.within == "workload" else None
+        self._began = time.monotonic()
+        self._due = threading.Event()
+        self._delay = 0.0  # s, of a kill in an operation
+
+    def begins(self, op: int) -> None:
+        """An operation is about to begin."""
+        if self._place is not None and op == self._place[0]:
+            self._delay = self._place[1] * (time.monotonic() - self._began) / op
+            self._due.set()
+
+    def end(self) -> None:
+        """The operations have ended; whoever waits need not wait any longer."""
+        self.stop.set()
+        self._due.set()
+
+    def wait(self) -> bool:
+        """Wait for the instant that was drawn; False when the operations ended before."""
+        assert self._wanted is not None
+        if self._place is None:
+            return not self.stop.wait(self._wanted.instant)
+        self._due.wait()
+        return not self.stop.wait(self._delay)
+
+    def missed(self) -> str:
+        """Why the kill did not land; empty where it did, or none was wanted."""
+        wanted = self._wanted
+        if wanted is None or self.landed is not None:
+            return ""
+        took = f"the operations took {time.monotonic() - self._began:.1f} s"
+        if wanted.phase is not None:
+            return f"`{wanted.phase}` began {self.times} times of {wanted.nth}; {took}"
+        if self._place is not None:
+            return f"it was due in operation {self._place[0]}; {took}"
+        return f"it was due after {wanted.instant:.1f} s; {took}"
 
 
 @contextmanager
 def killing_at(
-    wanted: KillAt | None, machine: Machine, follower: LogFollower, journal: JournalMap | None
+    wanted: KillAt | None,
+    machine: Machine,
+    follower: LogFollower,
+    journal: JournalMap | None,
+    ops: int,
 ) -> Iterator[Killer]:
     """Watch the log from here on while the block runs, and kill at the phase or instant wanted.
 
-    `follower` must be the watcher's own.  Without anything wanted, or a phase without a journal,
-    nothing is done.
+    `follower` must be the watcher's own, `ops` is how many operations there are: the block tells
+    the killer of each.  Without anything wanted, or a phase without a journal, nothing is done.
     """
-    killer = Killer()
+    killer = Killer(wanted, ops)
     if wanted is None or (wanted.phase is not None and journal is None):
         yield killer
         return
-    stop = threading.Event()
     since = follower.count()
 
     def at_instant() -> None:
-        if not stop.wait(wanted.instant):
+        if killer.wait():
             killer.landed = follower.count()
             machine.kill()
 
@@ -167,12 +224,12 @@ def killing_at(
         assert journal is not None
         reader = PhaseReader(follower.path, journal)
         reader.take(follower.entries())
-        seen, times = since, 0
-        while not stop.is_set():
+        seen = since
+        while not killer.stop.is_set():
             entries = follower.entries(seen) if follower.count() > seen else ()
             for entry in entries:
-                times += reader.take((entry,)) is wanted.phase
-                if times == wanted.nth:
+                killer.times += reader.take((entry,)) is wanted.phase
+                if killer.times == wanted.nth:
                     killer.landed = entry.index  # before others see the machine end
                     machine.kill()
                     return
@@ -185,5 +242,5 @@ def killing_at(
     try:
         yield killer
     finally:
-        stop.set()
+        killer.end()
         thread.join()

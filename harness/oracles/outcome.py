@@ -1,4 +1,4 @@
-"""What a run's outcome says by itself: liveness, and whether an error was told.  Pure."""
+"""What a run's outcome says by itself: liveness, landed, and whether an error was told.  Pure."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def judge_liveness(outcome: Outcome, words: Sequence[str]) -> Judgement:
     text = f"{outcome.text.rstrip('.')}; the last operation was number {outcome.op}, {last}"
     finding = Finding(code, FindingClass.DAMAGE, text)
     return Judgement(Oracle.LIVENESS, Verdict.FAIL, text, (finding,))
+
+
+def judge_landed(outcome: Outcome) -> Judgement:
+    """Whether what was to befall the run did: a trial that missed has tried nothing."""
+    if outcome.missed:
+        text = f"the kill did not land: {outcome.missed}"
+        return Judgement(Oracle.LANDED, Verdict.VOID, text)
+    if outcome.fault and not outcome.failed:
+        text = f"the fault did not land: the disk failed no {outcome.fault}"
+        return Judgement(Oracle.LANDED, Verdict.VOID, text)
+    how = f"{outcome.failed} requests to {outcome.fault} failed" if outcome.fault else outcome.text
+    return Judgement(Oracle.LANDED, Verdict.PASS, f"{outcome.trial}: {how}")
 
 
 def judge_error(outcome: Outcome, names: Sequence[str]) -> Judgement:

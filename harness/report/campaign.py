@@ -49,14 +49,22 @@ class Share:
 
 @dataclass(frozen=True)
 class OfRuns:
-    """What an oracle that judges whole runs said of all of a variant's."""
+    """What an oracle that judges whole runs said of all of a variant's; `voids` are of `runs`."""
 
     found: Verdict
     fails: int
     runs: int
+    voids: int = 0
+
+    @property
+    def some(self) -> int:
+        """How many runs the verdict is of, where it is not all of them or nothing to speak of."""
+        if self.found is Verdict.VOID and self.voids < self.runs:
+            return self.voids
+        return self.fails
 
     def __str__(self) -> str:
-        return f"{self.found} {self.fails} of {self.runs}" if self.fails else str(self.found)
+        return f"{self.found} {self.some} of {self.runs}" if self.some else str(self.found)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ ORACLES = {
     Oracle.BARRIER: "a flush lies before each commit block and behind it",
     Oracle.LIVENESS: "no operation hangs, and nothing in the guest dies",
     Oracle.ERROR: "an error that the disk reported for good reached an operation",
+    Oracle.LANDED: "the kill or fault of each trial came while its workload ran",
     Oracle.AGREEMENT: "all recoverers leave the same tree",
 }
 

@@ -40,7 +40,8 @@ class Outcome:
     """How a run ended: `op` is the last operation that had begun, `text` says more.
 
     `fault` is the kind of request that the disk failed (read, write, flush) or empty, `failed` how
-    many it did, and `lasting` says that they would have failed for ever.
+    many it did, and `lasting` says that they would have failed for ever.  `trial` names what was
+    to befall the run, and `missed` says why its kill did not land.
     """
 
     ending: Ending
@@ -49,6 +50,8 @@ class Outcome:
     fault: str = ""
     failed: int = 0
     lasting: bool = False
+    trial: str = ""
+    missed: str = ""
 
 
 def begun_by(journal: Sequence[OpTimes], position: int) -> int:

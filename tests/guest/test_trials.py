@@ -28,12 +28,14 @@ trials:
 - fault: {fail: flush, op: 2}
 - fault: {fail: write, op: 0}
 - kill: {phase: commit}
+- kill: {phase: checkpoint, nth: 90}
+- kill: {within: workload}
 - boot: 2
 states: {subsets: 8, complete: 3, torn: 10, lying: 0, recovery: 1}
 expect:
   ext3:
     kill: {durability: FAIL}
-    prefix: {durability: FAIL, error: FAIL}
+    prefix: {durability: FAIL, error: FAIL, landed: VOID}
     subset: {durability: any}
     torn: {durability: any}
     recovery: {durability: any}  # of a state that has lost something
@@ -48,9 +50,11 @@ def test_a_disk_that_fails_a_kill_in_mid_commit_and_a_second_crash(
     args = ["campaign", str(file), "--guest", control, "--out", str(out)]
     code, said = Run(args, out, scratch).start().finish(timeout=280)
     assert code == 0, said
-    flush, write, kill, again = (
+    flush, write, kill, drawn, again = (
         load_case(out / f"ext3-0-{name}")
-        for name in ("flush-eio-2", "write-eio-0", "kill-commit-1", "boot2")
+        for name in (
+            *("flush-eio-2", "write-eio-0", "kill-commit-1", "kill-within-workload-1", "boot2"),
+        )
     )
     assert flush.outcome and flush.outcome.ending is Ending.ALL and flush.outcome.failed
     assert write.outcome and write.outcome.ending is Ending.ERROR and write.outcome.failed
@@ -58,6 +62,9 @@ def test_a_disk_that_fails_a_kill_in_mid_commit_and_a_second_crash(
 
     assert kill.outcome and kill.outcome.ending is Ending.CUT
     assert len(kill.commits) in (1, 2)  # the kill may be late by a commit, never early
+
+    assert drawn.outcome and drawn.outcome.ending is Ending.CUT and drawn.outcome.op == 1
+    assert "kill-checkpoint-90: the kill did not land: `checkpoint` began 0 times of 90" in said
 
     # The second log begins with what the first crash left, and with the guest's recovery.
     assert log_has_data(again.base) and again.begin == 0
