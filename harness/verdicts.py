@@ -40,7 +40,7 @@ class CrashModel(StrEnum):
     PREFIX = "prefix"  #: base image plus the first N writes of the log
     CUT = "cut"  #: one prefix that the scenario asked for by number
     SUBSET = "subset"  #: a prefix without some of the writes since the last flush
-    TORN = "torn"  #: a prefix whose last write reached the disk in part, by sectors
+    TORN = "torn"  #: a prefix or subset, of which one write reached the disk in part
     OVERLAP = "overlap"  #: as subset, where the last writes before a flush were not covered by it
     LYING = "lying"  #: as subset, but of two epochs: the disk said "flushed" and had not
     RECOVERY = "recovery"  #: a crash while the log was replayed: a prefix of recovery's own writes

@@ -50,7 +50,7 @@ class ListOracles:
     def key(self, cut: Cut, seen: Observed) -> object:
         """States of equal trees and keys get equal verdicts."""
         times = frozenset(seen.times.items()) if self._timed else None
-        return self._work.position(cut.upto, torn=cut.torn is not None), times
+        return self._work.position(cut.upto, torn=cut.cut_short), times
 
     def judge(self, cut: Cut, seen: Observed) -> tuple[Judgement, ...]:
         """Durability, prefix and stale."""
@@ -62,7 +62,7 @@ class ListOracles:
                 Judgement(Oracle.PREFIX, Verdict.FAIL, text, found),
                 Judgement(Oracle.STALE, Verdict.VOID, text),
             )
-        position = self._work.position(cut.upto, torn=cut.torn is not None)
+        position = self._work.position(cut.upto, torn=cut.cut_short)
         settled = max((safe for at, safe in self._settled if at < position), default=0)
         sizes = {path: file.size for path, file in seen.files.items()}
         said = self._allowed.judge(position, seen.looks, sizes, settled, seen.times)

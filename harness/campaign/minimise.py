@@ -61,9 +61,7 @@ def _simplified(cut: Cut) -> Cut:
 
 def _shorten(cut: Cut, fails: Callable[[Cut], bool]) -> Cut:
     """Cut the log behind the last write that has to be there for the failure."""
-    if cut.torn:
-        return cut
-    floor = max(cut.missing, default=-1) + 1
+    floor = max((*cut.missing, cut.torn[0] if cut.torn else -1), default=-1) + 1
     step = max(1, (cut.upto - floor) // 2)
     while step:
         shorter = replace(cut, upto=cut.upto - step)

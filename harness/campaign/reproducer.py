@@ -32,8 +32,11 @@ from harness.verdicts import CrashModel, Judgement
 
 FAILURE = "failure.json"
 LEFT = "left.raw.gz"
+SCRIPT = "show.sh"
+README = "README.md"
 _FORMAT = 1  #: of failure.json; what was written before formats had numbers is 0
 _CHUNK = 1 << 20
+_OPERATIONS = 12  # that are shown of a workload
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,34 @@ def save(
     moved.save()
     plain = {"format": _FORMAT, **asdict(said)}
     write_atomically(folder / FAILURE, json.dumps(plain, indent=1).encode())
-    write_atomically(folder / "show.sh", _script(_paths(judgement)).encode())
-    (folder / "show.sh").chmod(0o755)
+    write_atomically(folder / SCRIPT, _script(_paths(judgement)).encode())
+    (folder / SCRIPT).chmod(0o755)
     # The last: a folder that has it is whole, and stays as it is when a campaign goes on.
-    write_atomically(folder / "README.md", _readme(case, cut, said, judgement).encode())
+    write_atomically(folder / README, _readme(case, cut, said, judgement).encode())
+
+
+@dataclass(frozen=True)
+class Example:
+    """A saved failure in short; `operations` is how many had begun, and how many there are."""
+
+    state: str
+    reason: str
+    operations: tuple[int, int]
+
+
+def example_of(folder: Path) -> Example | None:
+    """What a folder holds; None where no failure was saved to the end."""
+    if not (folder / README).is_file():
+        return None
+    said, case = _said(folder / FAILURE), load_case(folder)
+    name = f"{said.model}:{said.parent}~{said.state}" if said.parent else said.state
+    begun = case.work.last_begun(_position(said))
+    return Example(name, said.reason, (begun + 1, len(case.work.names)))
+
+
+def _position(said: Reproduction) -> int:
+    """Up to where in the run's log the operations may have had an effect."""
+    return parse(said.parent or said.state).upto
 
 
 def load(folder: Path, scratch: Path) -> tuple[Case, Source, Cut, Reproduction]:
@@ -184,10 +211,14 @@ e2fsck -f -n recovered.raw || echo "exit code $?"
 """
 
 
+def last_operations(case: Case, said: Reproduction) -> list[str]:
+    """The last operations that had begun, a line for each."""
+    begun = list(enumerate(case.work.words))[: case.work.last_begun(_position(said)) + 1]
+    return [f"{number:4d}  {word}" for number, word in begun[-_OPERATIONS:]]
+
+
 def _readme(case: Case, cut: Cut, said: Reproduction, judgement: Judgement) -> str:
-    last = case.work.last_begun(parse(said.parent).upto if said.parent else cut.upto)
-    begun = list(enumerate(case.work.words))[: last + 1]
-    ops = "\n".join(f"{number:4d}  {word}" for number, word in begun[-12:])
+    ops = "\n".join(last_operations(case, said))
     findings = "\n".join(f"- {each.code}: {each.text}" for each in judgement.findings[:8])
     versions = "\n".join(f"- {name}: {text}" for name, text in case.versions.items())
     where = (
@@ -196,7 +227,7 @@ def _readme(case: Case, cut: Cut, said: Reproduction, judgement: Judgement) -> s
         else (
             f"`{said.state}`: the first {cut.upto} entries of the log"
             + (f" without {len(cut.missing)} of its writes" if cut.missing else "")
-            + (", the last one in part" if cut.torn else "")
+            + (f", entry {cut.torn[0]} in part" if cut.torn else "")
         )
     )
     return f"""# {said.oracle} fails: {said.cause}

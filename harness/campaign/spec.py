@@ -16,7 +16,7 @@ from harness.images.recipe import GuestOs, Recipe, load_recipe
 from harness.oracles.acknowledged import Strictness
 from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Expectation, Oracle
 from harness.workloads.model import Thing, history
-from harness.workloads.scenario import Disk, Scenario, Step, WatchedObject
+from harness.workloads.scenario import Disk, Scenario, Seconds, Step, WatchedObject
 from harness.workloads.stress import WEIGHTS, stress
 
 #: what is expected per crash model and oracle; what is not named has to PASS
@@ -34,6 +34,7 @@ class States(Spec):
     complete: int = Field(default=6, ge=0, le=12)  #: an epoch of so few writes has all subsets
     subsets: int = Field(default=64, ge=0)  #: of each larger epoch
     torn: int = Field(default=500, ge=0)
+    torn_subsets: int = Field(default=0, ge=0)  #: subsets of which one write is there in part
     overlap: int = Field(default=0, ge=0)
     lying: int = Field(default=200, ge=0)
     recovery: int = Field(default=10, ge=0)  #: states whose recovery is crashed, at every write
@@ -49,6 +50,7 @@ class States(Spec):
             complete=self.complete,
             subsets=self.subsets,
             torn=self.torn,
+            torn_subsets=self.torn_subsets,
             overlap=self.overlap,
             lying=self.lying,
         )
@@ -64,7 +66,7 @@ class States(Spec):
         wanted = {
             CrashModel.PREFIX: self.prefixes,
             CrashModel.SUBSET: self.subsets,
-            CrashModel.TORN: self.torn,
+            CrashModel.TORN: self.torn or self.torn_subsets,
             CrashModel.OVERLAP: self.overlap,
             CrashModel.LYING: self.lying,
             CrashModel.RECOVERY: self.recovery,
@@ -73,11 +75,13 @@ class States(Spec):
 
 
 class Minimise(Spec):
-    """How small failures are made: `boots` of the guest, for each variant, go into leaving out
-    operations; of what the campaign expects only where that is asked for.
+    """How small failures are made: at most `boots` of the guest and the time `within`, for each
+    variant, go into leaving out operations; of what the campaign expects only where that is asked
+    for.
     """
 
-    boots: int = Field(default=3, ge=0, le=50)
+    boots: int = Field(default=6, ge=0, le=50)
+    within: Seconds = 600.0
     expected: bool = False
 
 

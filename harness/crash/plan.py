@@ -4,7 +4,8 @@ A *cut* is a set of writes of the log.  Its model says why the disk may have hel
 
 * prefix: the first N, as they completed;
 * subset: all up to the last flush, and any of those since, for a cache may write them in any order;
-* torn: a prefix whose last write reached the disk in part (a physical sector is whole or not);
+* torn: a prefix whose last write reached the disk in part (a physical sector is whole or not), or a
+  subset of which one write did;
 * overlap: as subset, but the last writes that were logged before a flush are taken for writes that
   were under way when it was issued, so that it need not cover them;
 * lying: as subset, over two epochs: the disk said "flushed" and had not.
@@ -44,9 +45,14 @@ class Cut:
     torn: tuple[int, int, int] | None = None
 
     @property
+    def cut_short(self) -> bool:
+        """Whether the last write is there in part, so that it had not completed."""
+        return self.torn is not None and self.torn[0] == self.upto - 1
+
+    @property
     def settled(self) -> int:
-        """How many entries had completed: the write that is there in part had not."""
-        return self.upto - 1 if self.torn else self.upto
+        """How many entries had completed; of a subset all had, but not reached the disk."""
+        return self.upto - 1 if self.cut_short else self.upto
 
     @property
     def id(self) -> str:
@@ -101,8 +107,8 @@ class Limits:
 
     An epoch of at most `complete` writes has all its subsets; a larger one all that lack a single
     write or consist of one, and at most `subsets` in all.  `torn`, `overlap` and `lying` bound
-    their model over the whole log.  `seed` chooses where there are more.  `sector` is what the disk
-    said it writes whole, in bytes.
+    their model over the whole log, `torn_subsets` is for those of torn that are subsets.  `seed`
+    chooses where there are more.  `sector` is what the disk said it writes whole, in bytes.
     """
 
     seed: int = 1
@@ -110,6 +116,7 @@ class Limits:
     complete: int = 6
     subsets: int = 64
     torn: int = 500
+    torn_subsets: int = 0
     overlap: int = 0
     lying: int = 200
     sector: int = 512
@@ -199,15 +206,37 @@ class Plan:
 
     def _torn(self) -> Iterator[Cut]:
         """A write in part: its first sectors, or its last; chosen by seed where there are many."""
-        found = []
-        for entry in self._entries[self._begin :]:
-            if not entry.is_write:
-                continue
-            for boundary in self._boundaries(entry):
-                found.append((entry.index, 0, boundary))
-                found.append((entry.index, boundary, entry.length))
+        found = list(self._parts(entry.index for entry in self._entries[self._begin :]))
         for torn in _some(found, self._limits.torn, self._random("torn")):
             yield Cut(CrashModel.TORN, torn[0] + 1, frozenset(), torn)
+        yield from self._torn_subsets()
+
+    def _torn_subsets(self) -> Iterator[Cut]:
+        """A subset of an epoch, of which one write is there in part; all of it chosen by seed, a
+        long epoch more often than a short one.
+        """
+        choice = self._random("torn subsets")
+        epochs = [
+            (epoch, parts)
+            for epoch in self.epochs
+            if len(epoch.writes) > 1 and (parts := list(self._parts(epoch.writes)))
+        ]
+        weights = [len(epoch.writes) for epoch, _ in epochs]
+        found: dict[Cut, None] = {}
+        for number in range(self._limits.torn_subsets if epochs else 0):
+            ((epoch, parts),) = choice.choices(epochs, weights)
+            torn = choice.choice(parts)
+            missing = _sample(epoch.writes, number, choice) - {torn[0]}
+            if missing:  # else it may be a torn prefix
+                found[Cut(CrashModel.TORN, epoch.end, missing, torn)] = None
+        yield from found
+
+    def _parts(self, writes: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+        """Each write's first sectors, and its last."""
+        for entry in (self._entries[number] for number in writes):
+            for boundary in self._boundaries(entry) if entry.is_write else ():
+                yield entry.index, 0, boundary
+                yield entry.index, boundary, entry.length
 
     def _boundaries(self, entry: Entry) -> range:
         """Where a write may tear, in bytes of its data: between two physical sectors."""

@@ -57,7 +57,7 @@ items = st.lists(st.one_of(writes, writes, writes, discards, st.just(flush())), 
 def test_any_way_through_the_states_makes_the_same_bytes(made_of, random) -> None:  # type: ignore[no-untyped-def]
     with TemporaryDirectory() as name:
         base, log = made(Path(name), made_of)
-        limits = Limits(complete=3, subsets=8, torn=20, overlap=20, lying=20)
+        limits = Limits(complete=3, subsets=8, torn=20, torn_subsets=20, overlap=20, lying=20)
         cuts = list(Plan(log, limits).cuts())
         random.shuffle(cuts)
         disk = LoggedDisk(base, log)
@@ -79,7 +79,7 @@ def test_any_way_through_the_states_makes_the_same_bytes(made_of, random) -> Non
 def test_each_planned_state_has_a_name_that_makes_it_again(made_of) -> None:  # type: ignore[no-untyped-def]
     with TemporaryDirectory() as name:
         _, log = made(Path(name), made_of)
-        limits = Limits(complete=3, subsets=8, torn=20, overlap=20, lying=20)
+        limits = Limits(complete=3, subsets=8, torn=20, torn_subsets=20, overlap=20, lying=20)
         cuts = list(Plan(log, limits).cuts())
         assert len({cut.id for cut in cuts}) == len(cuts)
         assert [parse(cut.id) for cut in cuts] == cuts
@@ -162,3 +162,21 @@ def test_what_recovery_wrote_is_found_and_undone(tmp_path: Path) -> None:
         assert work.image.read_bytes() == before
         assert work.look() == {}
     disk.close()
+
+
+def test_a_subset_may_have_a_write_in_part_and_no_write_of_another_epoch(tmp_path: Path) -> None:
+    made_of = [block(0), flush(), *(block(number) for number in range(1, 9)), flush(), block(9)]
+    _, log = made(tmp_path, made_of)
+    plan = Plan(log, Limits(torn=0, torn_subsets=60))
+    cuts, epoch = list(plan.cuts()), plan.epochs[1]
+    found = [cut for cut in cuts if cut.model is CrashModel.TORN]
+    assert 30 < len(found) <= 60 and len(found) == len(set(found))
+    for cut in found:
+        assert cut.torn and cut.missing and cut.upto == epoch.end
+        assert cut.settled == epoch.end - cut.cut_short
+        assert cut.torn[0] not in cut.missing and {cut.torn[0], *cut.missing} <= set(epoch.writes)
+    assert any(cut.cut_short for cut in found) and not all(cut.cut_short for cut in found)
+    other = Plan(log, Limits(seed=2, torn=0, torn_subsets=60)).cuts()
+    assert found != [cut for cut in other if cut.model is CrashModel.TORN]
+    alone = Plan(made(tmp_path, [block(0), flush(), block(1)])[1], Limits(torn=0, torn_subsets=9))
+    assert not [cut for cut in alone.cuts() if cut.model is CrashModel.TORN]

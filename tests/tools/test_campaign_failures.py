@@ -81,6 +81,8 @@ def test_minimising_keeps_the_cause_and_drops_the_rest() -> None:
     smallest = minimise(first, 40, needs)
     assert smallest == Cut(CrashModel.SUBSET, 20, frozenset({7, 11}))
     assert len(tried) < 60
+    torn = Cut(CrashModel.TORN, 40, frozenset(range(3, 30)), (31, 0, 512))
+    assert minimise(torn, 40, needs) == replace(torn, upto=32, missing=frozenset({7, 11}))
     whole = minimise(first, 40, lambda cut: cut.upto >= 5)
     assert whole == Cut(CrashModel.PREFIX, 5)
 
