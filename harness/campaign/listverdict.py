@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -72,8 +72,7 @@ class ListOracles:
             if wrong:
                 reason += f"; the nearest differs: {wrong[0].text}"
             prefix = Judgement(Oracle.PREFIX, Verdict.FAIL, reason, wrong)
-            why = "the tree is of no moment, so what it has of the acknowledged is not known"
-            durability = Judgement(Oracle.DURABILITY, Verdict.VOID, why)
+            durability = self._steady_durability(position, settled, sizes, seen)
         else:
             prefix = Judgement(Oracle.PREFIX, Verdict.PASS, "the tree is that of a moment")
             durability = self._durability(position, said.durable, wrong, seen)
@@ -97,13 +96,43 @@ class ListOracles:
         reason = f"all that was acknowledged ({self._level}) is there"
         return Judgement(Oracle.DURABILITY, Verdict.PASS, reason)
 
-    def _lost(self, position: int, moment: Moment, seen: Observed) -> Iterator[Finding]:
-        """Bytes that were acknowledged, where there are older ones now."""
+    def _steady_durability(
+        self, position: int, settled: int, sizes: Mapping[str, int], seen: Observed
+    ) -> Judgement:
+        """Of a tree that is of no moment: the acknowledged objects that nothing touched since."""
+        if self._orders.contradiction:
+            why = f"{self._orders.contradiction}: what was acknowledged behind that is not known"
+            return Judgement(Oracle.DURABILITY, Verdict.VOID, why)
+        steady = self._allowed.steady(position, settled)
+        lost = [finding_of(each) for each in self._allowed.missing(steady, seen.looks, sizes)]
+        whole = {
+            path
+            for path, (_, _, size) in steady.objects.items()
+            if size is not None and sizes.get(path) == size
+        }
+        lost += self._lost(position, steady.last, seen, whole)
+        if lost:
+            reason = f"{lost[0].text}, though it was acknowledged ({self._level})"
+            return Judgement(Oracle.DURABILITY, Verdict.FAIL, reason, tuple(lost[:_SHOWN]))
+        reason = (
+            f"the tree is of no moment; all objects that were acknowledged ({self._level}) and "
+            "left alone since are there"
+        )
+        return Judgement(Oracle.DURABILITY, Verdict.PASS, reason)
+
+    def _lost(
+        self, position: int, moment: Moment, seen: Observed, paths: Collection[str] | None = None
+    ) -> Iterator[Finding]:
+        """Bytes that were acknowledged, where there are older ones now; of all files, or some."""
         acks = self._orders.acknowledged(position)
         for path, number in moment.tree.walk():
             node = moment.tree.nodes[number]
             mine = [ack for ack in acks if ack.everything or ack.data == number]
             if node.kind != REGULAR or not node.size or not mine:
+                continue
+            if path not in (paths if paths is not None else seen.files):
+                continue
+            if self._orders.displaced(number, position):
                 continue
             for by in self._latest(ack.by for ack in mine):
                 known = self._acknowledged(moment, by, position)

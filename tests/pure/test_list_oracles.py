@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,73 @@ def test_bytes_of_another_file_are_stale_though_this_list_wrote_them(
     if "write a 0 8192" in then:
         said = judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, own))
         assert all(each.verdict is Verdict.PASS for each in said if each.oracle is Oracle.STALE)
+
+
+def said_of(judge: ListOracles, data: bytes, moment: int = -1) -> dict[Oracle, Verdict]:
+    said = judge.judge(Cut(CrashModel.PREFIX, 1), tree(judge, data, moment))
+    return {each.oracle: each.verdict for each in said}
+
+
+@pytest.mark.parametrize("errno", ["ENOSPC", "EIO", "SIGBUS", "EDQUOT"])
+def test_a_write_that_failed_on_its_way_may_have_left_any_part(tmp_path: Path, errno: str) -> None:
+    """The second write would have made 4096 bytes of 100; an append goes behind what it left."""
+    head = f"hurdle-ops 1 run={RUN:06x}\nthread\ncreat a 0644\nwrite a 0 100\nwrite a 0 4096\n"
+    first, second = fill(RUN, OpRef(0, 1), 0, 100), fill(RUN, OpRef(0, 2), 0, 4096)
+    failed = oracles(tmp_path, head, BOUNDS[:3], errnos=("OK", "OK", errno))
+    for length in (100, 101, 2048, 4096):
+        data = second[:length] if length > 100 else first
+        assert set(said_of(failed, data).values()) == {Verdict.PASS}
+    assert said_of(failed, second + second[:1])[Oracle.PREFIX] is Verdict.FAIL
+    text = f"{head}append a 50\nfsync a\n"
+    errnos = ("OK", "OK", errno, "OK", "OK")
+    bounds = ((0, 1), (1, 1), (1, 1), (1, 2), (2, 3))
+    behind, through = (oracles(tmp_path, text, bounds, errnos=e) for e in (errnos, ()))
+    for length in (100, 2048, 4096):
+        data = (second[:length] if length > 100 else first) + fill(RUN, OpRef(0, 3), length, 50)
+        assert set(said_of(behind, data).values()) == {Verdict.PASS}, length
+        # One that says it went through has to be there whole.
+        kept = said_of(through, data)[Oracle.DURABILITY]
+        assert kept is (Verdict.PASS if length == 4096 else Verdict.FAIL)
+    assert said_of(behind, second + bytes(51))[Oracle.PREFIX] is Verdict.FAIL
+
+
+LOST = (
+    f"hurdle-ops 1 run={RUN:06x}\nthread\ncreat a 0644\nwrite a 0 8192\nmkdir kept 0755\n"
+    "mkdir gone 0755\nrmdir gone\nsyncfs .\nmkdir late 0755\nmkdir later 0755\n"
+)
+#: all but the last two were acknowledged at the entry's place; the last one had not begun
+_LOST = ((0, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 2), (2, None), (9, None))
+
+
+@pytest.mark.parametrize(
+    ("absent", "extra", "data", "verdict", "word"),
+    [
+        ((), ("strange",), OLD, Verdict.PASS, "left alone since are there"),
+        ((), ("late", "strange"), OLD, Verdict.PASS, "left alone since are there"),
+        ((), ("later",), OLD, Verdict.PASS, "left alone since are there"),  # prefix's part
+        (("kept",), (), OLD, Verdict.FAIL, "/kept is absent"),
+        ((), ("gone",), OLD, Verdict.FAIL, "/gone is there and should be absent"),
+        ((), ("strange",), OLD[:4096], Verdict.FAIL, "size is 4096 and should be 8192"),
+        ((), ("strange",), bytes(8192), Verdict.FAIL, "/a differs from byte 0"),
+    ],
+)
+def test_what_was_acknowledged_and_left_alone_is_due_in_any_tree(
+    tmp_path: Path,
+    absent: tuple[str, ...],
+    extra: tuple[str, ...],
+    data: bytes,
+    verdict: Verdict,
+    word: str,
+) -> None:
+    """Each tree is of no moment, so *prefix* fails; durability is judged all the same."""
+    judge = oracles(tmp_path, LOST, _LOST)
+    count = [len(m.tree.paths()) for m in judge._orders.moments].index(4)  # a, kept, lost+found
+    seen = tree(judge, data, count)
+    folder = next(look for path, look in seen.looks.items() if path == "kept")
+    looks = {path: look for path, look in seen.looks.items() if path not in absent}
+    looks |= dict.fromkeys(extra, folder)
+    said = judge.judge(Cut(CrashModel.PREFIX, 1), replace(seen, looks=looks))
+    found = {each.oracle: each for each in said}
+    assert found[Oracle.PREFIX].verdict is Verdict.FAIL
+    assert found[Oracle.DURABILITY].verdict is verdict
+    assert word in found[Oracle.DURABILITY].reason

@@ -8,6 +8,7 @@ operations.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from harness.workloads.agent.tree import (
     DIRECTORY,
     REGULAR,
     Digest,
+    Node,
     add,
     directory_digest,
     entry_digest,
@@ -24,6 +26,20 @@ from harness.workloads.agent.tree import (
 from harness.workloads.model import Look
 
 _COMPARED = 8  # moments, of those that a wrong tree might be nearest to
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What all moments have in common that a crash may leave.
+
+    `objects` has by path what is the same in each: the node's number, its look, its size (None
+    where sizes are not compared).  `gone` are paths that none of them has, and earlier ones have.
+    `last` is one of them.
+    """
+
+    objects: Mapping[str, tuple[int, Look, int | None]]
+    gone: frozenset[str]
+    last: Moment
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,9 @@ class Allowed:
         """
         self.orders = orders
         self._ordered_sizes = ordered_sizes
+        self._latest = sorted(moment.latest for moment in orders.moments)
+        self._steady: dict[tuple[Cut, int], Steady] = {}
+        self._paths_by_core: dict[int, frozenset[str]] = {}
 
     def judge(
         self,
@@ -79,6 +98,59 @@ class Allowed:
         nearest = self._nearest(position, floor, looks)
         return Verdict(prefix, None, nearest, tuple(self._differences(nearest, looks, sizes)))
 
+    def steady(self, position: int, settled: int = 0) -> Steady:
+        """What a crash at log position `position` must have left, whichever moment it left.
+
+        Operations that were not acknowledged may be there or not: what they touch is not in it.
+        """
+        floor = self.orders.floor(position, settled)
+        key = floor, bisect.bisect_left(self._latest, position)
+        if key not in self._steady:
+            self._steady[key] = self._common(position, floor)
+        return self._steady[key]
+
+    def _common(self, position: int, floor: Cut) -> Steady:
+        possible = [m for m in self.orders.moments if m.latest < position]
+        due = [m for m in possible if _covers(m.cut, floor)] or possible[-1:]
+        common: set[tuple[str, tuple[int, Look, int | None]]] | None = None
+        for moment in due:
+            nodes = moment.tree.nodes
+            own = {
+                (path, (number, nodes[number].look, self._sized(number, nodes[number], position)))
+                for path, number in moment.tree.walk()
+            }
+            common = own if common is None else common & own
+        ever, now = (set[str]().union(*map(self._paths, some)) for some in (possible, due))
+        return Steady(dict(common or ()), frozenset(ever - now), due[-1])
+
+    def _paths(self, moment: Moment) -> frozenset[str]:
+        core = moment.tree.digest.core
+        if core not in self._paths_by_core:
+            self._paths_by_core[core] = frozenset(path for path, _ in moment.tree.walk())
+        return self._paths_by_core[core]
+
+    def _sized(self, number: int, node: Node, position: int) -> int | None:
+        """A file's size, where the tree has to have it."""
+        loose = node.kind != REGULAR or self.orders.in_part(number, position) is not None
+        return None if loose or not self._ordered_sizes else node.size
+
+    def missing(
+        self, steady: Steady, looks: Mapping[str, Look], sizes: Mapping[str, int]
+    ) -> list[str]:
+        """What a tree lacks of the acknowledged, in words; a name that is back is too much."""
+        found = []
+        for path, (_, look, size) in sorted(steady.objects.items()):
+            if path not in looks:
+                found.append(f"/{path} is absent")
+                continue
+            words = look.differences(looks[path])
+            if size is not None and size != sizes.get(path):
+                words.append(f"size is {sizes.get(path)} and should be {size}")
+            if words:
+                found.append(f"/{path}: {', '.join(words)}")
+        back = sorted(steady.gone & looks.keys())
+        return found + [f"/{path} is there and should be absent" for path in back]
+
     def _equal(
         self, position: int, looks: Mapping[str, Look], sizes: Mapping[str, int]
     ) -> Iterator[Moment]:
@@ -96,9 +168,10 @@ class Allowed:
                 yield moment
 
     def _partly(self, position: int, moment: Moment, sizes: Mapping[str, int]) -> bool:
-        """Whether sizes differ only where an operation that had begun was on its way.
+        """Whether sizes differ only where an operation had begun and not gone through.
 
-        A large write is several steps, each of which may be the last before a crash.
+        A large write is several steps, each of which may be the last before a crash, or before an
+        error.
         """
         tree = moment.tree
         wrong = {
@@ -106,22 +179,18 @@ class Allowed:
             for path, number in tree.walk()
             if tree.nodes[number].kind == REGULAR and tree.nodes[number].size != sizes[path]
         }
-        bounds: dict[int, list[int]] = {}
+        bounds = {number: [tree.nodes[number].size] for number in wrong.values()}
         for _, span in self.orders.possible(moment.cut):
             if span.begin < position:
                 after = self.orders.done(tree, span)
-                for number in after.touched & set(wrong.values()):
+                for number in after.touched & bounds.keys():
                     node = after.tree.nodes.get(number)
-                    bounds.setdefault(number, []).append(node.size if node else 0)
-        return all(
-            any(
-                min(tree.nodes[number].size, size)
-                <= sizes[path]
-                <= max(tree.nodes[number].size, size)
-                for size in bounds.get(number, ())
-            )
-            for path, number in wrong.items()
-        )
+                    bounds[number].append(node.size if node else 0)
+        for path, number in wrong.items():
+            less, more = self.orders.in_part(number, position) or (0, 0)
+            if not min(bounds[number]) + less <= sizes[path] <= max(bounds[number]) + more:
+                return False
+        return True
 
     def _late(self, moment: Moment, times: Mapping[str, int] | None) -> list[str]:
         """The times of last modification that are others than a moment has, in words.

@@ -45,6 +45,8 @@ QUIET = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sleep", "barrier", "
 _CIRCUMSTANCES = frozenset(
     {"ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EROFS", "SIGBUS", "ENOSYS", "ENOTSUP", "EMLINK"}
 )
+#: operations of which a part may be there when they fail so: they change a size, or bytes
+_IN_PART = frozenset({"write", "swrite", "append", "truncate", "mwrite"})
 #: operations that an fdatasync cares for, where they change a size
 _SIZES = frozenset({"write", "swrite", "append", "truncate", "creat", "open"})
 _LIMIT = 400_000
@@ -100,6 +102,9 @@ class Orders:
         self._children: dict[tuple[int, str], set[int]] = {}
         self._note_objects(None, self.start, self.start.nodes)
         self._subjects: dict[OpRef, int] = {}
+        #: by file: the operations on it that failed on their way, and by how much they would have
+        #: changed its size, in bytes
+        self._halves: dict[int, dict[OpRef, int]] = {}
         self.moments: tuple[Moment, ...] = tuple(self._walk())
         self._acks = sorted(self._acknowledged(), key=lambda ack: ack.at)
         self._ends = [ack.at for ack in self._acks]
@@ -195,7 +200,7 @@ class Orders:
         return frozenset(failed).union(*(self._writers.get(number, ()) for number in found))
 
     def _note_subjects(self, moment: Moment) -> None:
-        """Remember which objects the threads' next syncs mean."""
+        """Remember which objects the threads' next syncs mean, and what failed on its way."""
         for thread, done in enumerate(moment.cut):
             spans = self.threads[thread]
             begin = spans[done - 1].ref.index + 1 if done else 0
@@ -206,6 +211,35 @@ class Orders:
                     number = object_of(moment.tree, thread, op.args[0])
                     if number is not None:
                         self._subjects[OpRef(thread, index)] = number
+                if op.name in _IN_PART:
+                    self._note_half(moment, OpRef(thread, index))
+
+    def _note_half(self, moment: Moment, ref: OpRef) -> None:
+        span = self.journal.spans.get(ref)
+        if span is None or span.errno not in _CIRCUMSTANCES:
+            return
+        done = self.done(moment.tree, span)
+        for number in done.touched if done.errno == OK else ():
+            before, after = moment.tree.nodes[number], done.tree.nodes[number]
+            halves = self._halves.setdefault(number, {})
+            halves[ref] = max(after.size - before.size, halves.get(ref, 0), key=abs)
+
+    def in_part(self, number: int, position: int) -> tuple[int, int] | None:
+        """By how much a file may be smaller and larger than its moments say, in bytes.
+
+        An operation that ended with an error such as ENOSPC has left what it had done until then:
+        any part, which no later operation takes back.  None where none had begun.
+        """
+        spans = self.journal.spans
+        begun = [
+            by for ref, by in self._halves.get(number, {}).items() if spans[ref].begin < position
+        ]
+        return (sum(min(by, 0) for by in begun), sum(max(by, 0) for by in begun)) if begun else None
+
+    def displaced(self, number: int, position: int) -> bool:
+        """Whether bytes of a file may be elsewhere than its moments say: appended behind a part."""
+        names = (self.ops.op(ref).name for ref in self._writers.get(number, ()))
+        return self.in_part(number, position) is not None and "append" in names
 
     # What was acknowledged
 
