@@ -12,10 +12,11 @@ from harness.campaign.group import Group, groups
 from harness.campaign.lab import Lab, Source
 from harness.campaign.minimise import minimise
 from harness.campaign.reproducer import Reproduction, save
-from harness.campaign.rows import cause_of
+from harness.campaign.rows import fails_for
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.crash.plan import Cut, parse
+from harness.report.campaign import judge_command
 from harness.verdicts import (
     CAMPAIGN_ORACLES,
     CrashModel,
@@ -94,10 +95,10 @@ def _shown_before(store: Store, case: Case, out: Path) -> set[Oracle]:
     }
 
 
-def shortest(folder: Path) -> Path:
-    """A folder's name for a command: from where hurdle was started, if it is below that."""
+def judging(folder: Path) -> str:
+    """The command that judges a folder again, from where hurdle was started."""
     here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return judge_command(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def save_example(
@@ -112,15 +113,11 @@ def save_example(
     """Make a state that fails for the cause of `group` small, and save it in `folder`."""
     with Lab(source, scratch) as lab:
 
-        def judgement(state: Cut) -> Judgement:
-            return next(j for j in lab.row(state).judgements if j.oracle is group.oracle)
-
         def fails(state: Cut) -> bool:
-            said = judgement(state)
-            return said.verdict is Verdict.FAIL and cause_of(said) == group.cause
+            return fails_for(lab.row(state), group.oracle, group.cause)
 
         smallest = minimise(cut, lab.entries, fails)
-        said = judgement(smallest)
+        said = next(j for j in lab.row(smallest).judgements if j.oracle is group.oracle)
         reproduction = Reproduction(
             state=smallest.id,
             parent=source.parent.id if source.parent else None,

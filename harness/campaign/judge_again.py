@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,16 @@ from harness.campaign.case import Case, is_case, load_case
 from harness.campaign.judge import run_verdicts
 from harness.campaign.lab import Lab
 from harness.campaign.recoverers import Engine, Kept, Recoverer
-from harness.campaign.reproducer import FAILURE, LEFT, Reproduction, expand, load
+from harness.campaign.reproducer import (
+    FAILURE,
+    LEFT,
+    README,
+    SCRIPT,
+    Reproduction,
+    expand,
+    last_operations,
+    load,
+)
 from harness.campaign.rows import cause_of
 from harness.crash.plan import Cut
 from harness.disk.copy import sparse_copy
@@ -47,6 +57,7 @@ def judge_again(folder: Path, image: Path | None = None) -> Exit:
                 sparse_copy(lab.image(cut), image)
                 console.print(f"wrote {image}: the state before recovery", markup=False)
     console.print(f"{row.case}, {row.id}", markup=False, style="bold")
+    console.print("\n".join(last_operations(case, said)), markup=False)
     _show(console, judgements)
     (judged,) = (each for each in judgements if each.oracle.value == said.oracle)
     if judged.verdict is not Verdict.FAIL:
@@ -55,6 +66,8 @@ def judge_again(folder: Path, image: Path | None = None) -> Exit:
     same = cause_of(judged) == said.cause
     words = "reproduced" if same else f"fails for another cause than {said.cause}"
     console.print(f"{words}: {said.oracle}, {cause_of(judged)}", markup=False)
+    show = shlex.quote(str(folder / SCRIPT))
+    console.print(f"look at the damage: {show}; more: {folder / README}", markup=False)
     return Exit.UNEXPECTED
 
 

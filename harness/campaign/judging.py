@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from harness.campaign.agreement import Difference, differ, judge_agreement, sample
 from harness.campaign.case import Case
 from harness.campaign.compare import Count, Line, compare
-from harness.campaign.failures import save_difference, save_failures, shortest
+from harness.campaign.failures import judging, save_difference, save_failures
 from harness.campaign.judge import judge_states, plan_contents, run_verdicts
 from harness.campaign.lab import Content, Source
 from harness.campaign.live import Live
@@ -22,6 +22,7 @@ from harness.campaign.store import Store
 from harness.crash.plan import Cut
 from harness.crash.writelog import WriteLog
 from harness.errors import InfraError
+from harness.report.text import counted
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel, Oracle, Verdict
 
@@ -152,7 +153,7 @@ class Judging:
         if found:
             out = self.rundir.out
             folder = save_difference(self.campaign, case, found[0], left, out, scratch)
-            self.live.note(f"{case.name}: {recoverer.name} and e2fsck differ: {shortest(folder)}")
+            self.live.note(f"{case.name}: {recoverer.name} and e2fsck differ: {judging(folder)}")
         left.unlink(missing_ok=True)
         return found
 
@@ -161,8 +162,9 @@ class Judging:
             unexpected = save_failures(
                 self.campaign, case, self.store, sources, self.rundir.out, self.rundir.scratch
             )
-        for folder in unexpected:
-            self.live.note(f"{case.name}: UNEXPECTED: hurdle judge {shortest(folder)}")
+        if unexpected:
+            more = f" ({counted(len(unexpected) - 1, 'more cause')})" * bool(unexpected[1:])
+            self.live.note(f"{case.name}: UNEXPECTED: {judging(unexpected[0])}{more}")
 
 
 def campaign_lines(campaign: Campaign, store: Store, variants: Iterable[str]) -> list[Line]:

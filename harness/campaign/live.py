@@ -148,7 +148,10 @@ class Live:
             if not line.ok:
                 wrong.setdefault((line.variant, line.model), []).append(line)
         for (variant, model), found in wrong.items():
-            said = ", ".join(f"{x.oracle} {x.found} (expected {x.expected})" for x in found)
+            alike: dict[str, list[str]] = {}
+            for x in found:
+                alike.setdefault(f"{x.found} (expected {x.expected})", []).append(x.oracle)
+            said = "; ".join(f"{how}: {', '.join(oracles)}" for how, oracles in alike.items())
             self.note(f"UNEXPECTED: {variant} over {model}: {said}")
 
     def sides(self, lines: Sequence[Sequence[str]]) -> None:

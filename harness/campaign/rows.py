@@ -65,3 +65,11 @@ def cause_of(judgement: Judgement) -> str:
             if finding.kind in wanted:
                 return finding.code
     return "unknown"
+
+
+def fails_for(row: StateRow, oracle: Oracle, cause: str) -> bool:
+    """Whether a state fails by an oracle for a cause."""
+    return any(
+        said.oracle is oracle and said.verdict is Verdict.FAIL and cause_of(said) == cause
+        for said in row.judgements
+    )

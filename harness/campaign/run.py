@@ -16,7 +16,7 @@ from rich.console import Console
 
 from harness.campaign.again import next_disk
 from harness.campaign.case import Case, is_case, load_case
-from harness.campaign.compare import exit_code
+from harness.campaign.compare import Line, exit_code
 from harness.campaign.guest import Run, record
 from harness.campaign.judging import Judging, campaign_lines
 from harness.campaign.lists import bench_for, record_lists
@@ -82,33 +82,17 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
     break: what was judged until then is in the results, and `--resume` goes on behind it.
     """
     variants = _variants(campaign, recipe, options.variant)
-    require(f"qemu-system-{recipe.machine.arch}", "e2fsck", "debugfs", "mke2fs", "setpriv")
-    if campaign.states.engine:
-        for program in BUILT_WITH:
-            tool(program)
-    if campaign.states.linux:
-        find_image(load_recipe("linux-control"), Cache.default())
+    _require(campaign, recipe)
     image = ready_image(recipe, variants, Cache.default(), say, tree=options.hurd)
     now = versions(recipe, image)
     _claim(options, campaign, recipe, now)
     with ExitStack() as stack:
         rundir = stack.enter_context(RunDir(options.out))
         store = stack.enter_context(Store(options.out / RESULTS))
-        store.set_meta("campaign", campaign.model_dump_json(by_alias=True, exclude_unset=True))
-        store.set_meta("command", options.command)
-        store.set_meta("guest", recipe.name)
-        store.set_meta("machine", recipe.machine.model_dump_json())
-        store.set_meta("variants", json.dumps(variants))
-        store.set_meta("versions", json.dumps(now))
-        store.set_meta("broken", "")
-        if store.meta("started") is None:
-            store.set_meta("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        _describe(store, campaign, recipe, options, variants, now)
         live = stack.enter_context(Live(_console()))
         with live.phase("self-check: each oracle tells a good image from a bad one"):
-            selfcheck(rundir.scratch)
-            check_model_oracles()
-            check_list_oracles(rundir.scratch)
-            check_quick_way(rundir.scratch)
+            _selfcheck(rundir.scratch)
         workers = (stack.enter_context(local_workers(options.workers)), options.workers)
         judging = Judging(campaign, rundir, store, live, workers)
         runner = _Runner(campaign, recipe, image, judging, live, options)
@@ -117,20 +101,70 @@ def run_campaign(campaign: Campaign, recipe: Recipe, options: Options) -> Exit:
                 runner.run(variant)
         except (HurdleError, Stopped) as error:
             store.set_meta("broken", f"the campaign did not end: {error}")
+            _tell(campaign, store, live, options, [v for v in variants if _ran(store, v)])
             raise
-        finally:
-            summary = summarise(store, options.out)
-            write_campaign(summary, options.out)
-        lines = campaign_lines(campaign, store, variants)
-        phases = store.seconds()
-    live.table(lines)
-    live.sides(side_table(summary.sides))
+        return exit_code(_tell(campaign, store, live, options, variants))
+
+
+def _require(campaign: Campaign, recipe: Recipe) -> None:
+    """Raise `InfraError` or `UsageError` unless all is there that the campaign works with."""
+    require(f"qemu-system-{recipe.machine.arch}", "e2fsck", "debugfs", "mke2fs", "setpriv")
+    if campaign.states.engine:
+        for program in BUILT_WITH:
+            tool(program)
+    if campaign.states.linux:
+        find_image(load_recipe("linux-control"), Cache.default())
+
+
+def _describe(
+    store: Store,
+    campaign: Campaign,
+    recipe: Recipe,
+    options: Options,
+    variants: Sequence[str],
+    now: Mapping[str, str],
+) -> None:
+    """Keep what the results are of."""
+    store.set_meta("campaign", campaign.model_dump_json(by_alias=True, exclude_unset=True))
+    store.set_meta("command", options.command)
+    store.set_meta("guest", recipe.name)
+    store.set_meta("machine", recipe.machine.model_dump_json())
+    store.set_meta("variants", json.dumps(variants))
+    store.set_meta("versions", json.dumps(now))
+    store.set_meta("broken", "")
+    if store.meta("started") is None:
+        store.set_meta("started", datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _selfcheck(scratch: Path) -> None:
+    """Raise `InfraError` unless each oracle tells a good example from a bad one."""
+    selfcheck(scratch)
+    check_model_oracles()
+    check_list_oracles(scratch)
+    check_quick_way(scratch)
+
+
+def _ran(store: Store, variant: str) -> bool:
+    return any(of == variant for _, of in store.cases())
+
+
+def _tell(
+    campaign: Campaign, store: Store, live: Live, options: Options, variants: Sequence[str]
+) -> list[Line]:
+    """Write the report and say what it says; also of a campaign that broke, as far as it came."""
+    summary = summarise(store, options.out)
+    write_campaign(summary, options.out)
+    lines = campaign_lines(campaign, store, variants)
+    if lines:
+        live.table(lines)
+        live.sides(side_table([side for side in summary.sides if side.variant in variants]))
     live.note(f"report: {options.out / 'report.html'}, its tables: {options.out / 'table.md'}")
     if summary.next_step:
+        live.note(f"smallest failure: {summary.next_words}")
         live.note(f"next: {summary.next_step}")
     if options.timings:
-        live.timings(phases, options.workers)
-    return exit_code(lines)
+        live.timings(store.seconds(), options.workers)
+    return lines
 
 
 def _console() -> Console:
@@ -295,11 +329,12 @@ class _Runner:
         recipe, image, rundir = self._recipe, self._image, self._judging.rundir
         try:
             bench = bench_for(campaign, recipe, image, variant, self._accelerator(), rundir)
-            boots = campaign.minimise.boots
-            bounds = Bounds(campaign, bench, rundir, versions(recipe, image), boots)
-            with self._live.phase(f"{variant}: failures with fewer operations"):
-                for folder, before, after in make_smaller(bounds, causes, cases):
-                    self._live.note(f"{folder.name}: {after} of {before} operations fail as well")
+            executor, _ = self._judging.workers
+            bounds = Bounds(
+                *(campaign, bench, rundir, versions(recipe, image)),
+                *(campaign.minimise.boots, campaign.minimise.within, executor, self._live),
+            )
+            make_smaller(bounds, causes, cases)
         except HurdleError as error:
             self._live.note(f"{variant}: operations could not be left out: {error}")
 

@@ -12,6 +12,7 @@ from harness.campaign.compare import Line, exit_code
 from harness.campaign.failures import FOLDER, expected_of, folder_of, variant_groups
 from harness.campaign.group import Group
 from harness.campaign.judging import campaign_lines
+from harness.campaign.reproducer import Example, example_of
 from harness.campaign.rows import LogOutline
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
@@ -63,6 +64,7 @@ def summarise(store: Store, out: Path) -> Summary:
         ending, tone = "broke", "infra"
     causes = tuple(_causes(campaign, store, by_variant, out))
     wrong = [cause for cause in causes if not cause.expected and cause.folder]
+    first = _simplest(wrong) if wrong else None
     return Summary(
         name=campaign.name,
         title=campaign.title,
@@ -78,7 +80,8 @@ def summarise(store: Store, out: Path) -> Summary:
         maps=_maps(campaign, store, by_variant),
         phases=tuple(store.seconds()),
         versions=tuple(json.loads(store.meta("versions") or "{}").items()),
-        next_step=f"hurdle judge {_simplest(wrong).folder}" if wrong else "",
+        next_step=first.commands[0] if first else "",
+        next_words=first.words if first else "",
         started=store.meta("started") or "",
     )
 
@@ -213,31 +216,39 @@ def _causes(
 
 
 def _simplest(causes: Sequence[Cause]) -> Cause:
-    """The one to look at first: a state before a run as a whole, few writes before many."""
-    return min(causes, key=lambda cause: (not cause.models, len(cause.state), cause.state))
+    """The one to look at first: a state before a run as a whole, few operations before many, and
+    few writes before many.
+    """
+    return min(
+        causes,
+        key=lambda cause: (not cause.models, cause.operations, len(cause.state), cause.state),
+    )
 
 
 def _cause(members: Sequence[Group], expected: bool, names: Sequence[str], out: Path) -> Cause:
-    """Groups of one oracle and finding as one row; an example that was saved is preferred."""
+    """Groups of one oracle and finding as one row, with the smallest example that was saved."""
     saved = [
-        (group, folder)
+        (folder, said)
         for group in members
         for folder in (folder_of(out, name, group) for name in names)
-        if (folder / "README.md").is_file()
+        if (said := example_of(folder)) is not None
     ]
-    group, folder = saved[0] if saved else (members[0], None)
+    saved.sort(key=lambda pair: (pair[1].operations, len(pair[1].state)))
+    example = members[0].example
+    best = saved[0][1] if saved else Example(example.id, example.reason, (0, 0))
     return Cause(
-        group.variant,
-        group.oracle,
-        group.cause,
+        members[0].variant,
+        members[0].oracle,
+        members[0].cause,
         tuple((each.operation, each.count) for each in members),
         tuple(model for model in CrashModel if any(model in each.models for each in members)),
         sum(each.count for each in members),
         expected,
-        group.example.id,
-        group.example.reason,
-        str(folder) if folder else "",
-        tuple(str(other) for _, other in saved[1:]),
+        best.state,
+        best.reason,
+        str(saved[0][0]) if saved else "",
+        tuple(str(other) for other, _ in saved[1:]),
+        best.operations,
     )
 
 

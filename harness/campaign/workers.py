@@ -17,6 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from harness.campaign.lab import Content, Examined, Lab, Source
+from harness.campaign.rows import fails_for
+from harness.crash.plan import Cut
+from harness.verdicts import Oracle
 
 _PR_SET_PDEATHSIG = 1
 
@@ -50,6 +53,14 @@ def examine_batch(source: Source, scratch: Path, batch: Sequence[Content]) -> li
     """Examine contents of one source, in the order given, and judge their states."""
     lab = _opened(source, scratch)
     return [lab.examine(content) for content in batch]
+
+
+def find_failing(
+    source: Source, scratch: Path, cuts: Sequence[Cut], oracle: Oracle, cause: str
+) -> Cut | None:
+    """The first of some states that fails by an oracle for a cause."""
+    with Lab(source, scratch) as lab:
+        return next((cut for cut in cuts if fails_for(lab.row(cut), oracle, cause)), None)
 
 
 def _opened(source: Source, scratch: Path) -> Lab:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
+from harness.report.text import counted
 from harness.verdicts import CAMPAIGN_ORACLES, RUN_ORACLES, CrashModel, Oracle, Verdict
 
 
@@ -97,8 +99,9 @@ class Cause:
     """Failures of one cause.
 
     `folder` has the example, `others` are those of other operations; empty where none was saved.
-    `during` are the operations that had begun last, by how many states.  What an oracle of whole
-    runs found has no model, its `state` is a run, and `count` is of runs.
+    `operations` is how many the example needs, and how many its workload has.  `during` are the
+    operations that had begun last, by how many states.  What an oracle of whole runs found has no
+    model, its `state` is a run, and `count` is of runs.
     """
 
     variant: str
@@ -112,6 +115,27 @@ class Cause:
     reason: str
     folder: str
     others: tuple[str, ...] = ()
+    operations: tuple[int, int] = (0, 0)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What judges the example again, and the other ones."""
+        return tuple(judge_command(each) for each in (self.folder, *self.others) if each)
+
+    @property
+    def words(self) -> str:
+        """The example in short."""
+        needed, of = self.operations
+        size = (
+            f"{needed} of {counted(of, 'operation')}" if of > needed else counted(of, "operation")
+        )
+        parts = (f"{self.oracle} fails, {self.cause}", self.variant, *([size] if of else []))
+        return ", ".join((*parts, self.state))
+
+
+def judge_command(folder: str) -> str:
+    """The shell's command that judges a folder again."""
+    return f"hurdle judge {shlex.quote(folder)}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +195,8 @@ class Summary:
     maps: tuple[Map, ...]
     phases: tuple[tuple[str, float, int], ...]
     versions: tuple[tuple[str, str], ...]
-    next_step: str
+    next_step: str  #: the command that judges the smallest failure again
+    next_words: str = ""  #: what that is
     started: str = ""  #: ISO 8601
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 import pytest
 from junitparser import JUnitXml
 
+from harness.campaign.summary import _simplest
 from harness.report.campaign import Cell, OfRuns
 from harness.report.campaign_files import junit_xml, page
 from harness.report.sides import markdown, model_table, side_table
@@ -100,3 +102,22 @@ def test_the_tables_have_every_figure_that_the_page_has() -> None:
     assert first[:4] == ("ext3", "prefix", "100", "0") and second[3] == "40"
     text = markdown(summary("\x1b[2J|"))
     assert "\x1b" not in text and "| ext2 | 100 | 40 | 40 |" in text
+
+
+def test_the_next_command_is_one_that_a_shell_takes_and_says_what_it_is_of() -> None:
+    cause = replace(summary().causes[0], folder="my out/x'y", others=("z",), operations=(2, 60))
+    judged, other = cause.commands
+    assert shlex.split(judged) == ["hurdle", "judge", "my out/x'y"] and other == "hurdle judge z"
+    said = "structure fails, dangling-entry, ext2, 2 of 60 operations, prefix-00012"
+    assert cause.words == said
+    text = page(replace(summary(), causes=(cause,), next_step=judged, next_words=said))
+    assert "(2 operations of 60)" in text and said in text
+
+
+def test_the_failure_to_look_at_first_has_the_fewest_operations() -> None:
+    cause = summary().causes[0]
+    few = replace(cause, operations=(2, 2), state="subset-00120-without-3")
+    many = replace(cause, operations=(30, 60), state="prefix-00001")
+    run = replace(cause, operations=(0, 0), models=())
+    assert _simplest([many, run, few]) is few
+    assert _simplest([few, replace(few, state="prefix-00120")]).state == "prefix-00120"
