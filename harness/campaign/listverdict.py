@@ -100,10 +100,11 @@ class ListOracles:
         self, position: int, settled: int, sizes: Mapping[str, int], seen: Observed
     ) -> Judgement:
         """Of a tree that is of no moment: the acknowledged objects that nothing touched since."""
-        if self._orders.contradiction:
-            why = f"{self._orders.contradiction}: what was acknowledged behind that is not known"
-            return Judgement(Oracle.DURABILITY, Verdict.VOID, why)
         steady = self._allowed.steady(position, settled)
+        if steady is None or self._orders.contradiction:
+            why = self._orders.contradiction or "too many moments are possible"
+            why += ": what the tree should have of the acknowledged is not known"
+            return Judgement(Oracle.DURABILITY, Verdict.VOID, why)
         lost = [finding_of(each) for each in self._allowed.missing(steady, seen.looks, sizes)]
         whole = {
             path

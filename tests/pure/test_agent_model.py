@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import pytest
@@ -391,3 +392,17 @@ def test_two_threads_may_set_a_time_in_an_order_that_no_tree_shows() -> None:
     tree = Orders(both, in_turn(both)).moments[-1].tree
     looks, sizes = looks_of(Moment((), tree, 0))
     assert allowed.judge(1000, looks, sizes, times={"a": 5}).durable is not None
+
+
+def test_thousands_of_links_cost_no_set_of_writers_or_names_each() -> None:
+    listing = single(1, ops("creat f 0644", *(f"link f l{n}" for n in range(400)), "write f 0 9"))
+    orders = Orders(listing, in_turn(listing))
+    assert orders.writers("l7") is orders.writers("l399")
+    writers = orders.writers("f")
+    assert writers and OpRef(0, 401) in writers
+    # A set of 400 names for each of 400 moments would be 10 MB.
+    tracemalloc.start()
+    again = Orders(listing, in_turn(listing))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(again.moments) == 403 and used < 4 << 20

@@ -26,6 +26,8 @@ from harness.workloads.agent.tree import (
 from harness.workloads.model import Look
 
 _COMPARED = 8  # moments, of those that a wrong tree might be nearest to
+_WALKED = 400_000  # names of all moments that a crash may have left; about a second
+_KEPT = 16  # of what such moments have in common
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ class Allowed:
         self.orders = orders
         self._ordered_sizes = ordered_sizes
         self._latest = sorted(moment.latest for moment in orders.moments)
-        self._steady: dict[tuple[Cut, int], Steady] = {}
-        self._paths_by_core: dict[int, frozenset[str]] = {}
+        self._steady: dict[tuple[Cut, int], Steady | None] = {}
 
     def judge(
         self,
@@ -98,36 +99,40 @@ class Allowed:
         nearest = self._nearest(position, floor, looks)
         return Verdict(prefix, None, nearest, tuple(self._differences(nearest, looks, sizes)))
 
-    def steady(self, position: int, settled: int = 0) -> Steady:
+    def steady(self, position: int, settled: int = 0) -> Steady | None:
         """What a crash at log position `position` must have left, whichever moment it left.
 
         Operations that were not acknowledged may be there or not: what they touch is not in it.
+        None where too many moments are possible to go through them all.
         """
         floor = self.orders.floor(position, settled)
         key = floor, bisect.bisect_left(self._latest, position)
         if key not in self._steady:
+            if len(self._steady) >= _KEPT:
+                self._steady.clear()
             self._steady[key] = self._common(position, floor)
         return self._steady[key]
 
-    def _common(self, position: int, floor: Cut) -> Steady:
+    def _common(self, position: int, floor: Cut) -> Steady | None:
         possible = [m for m in self.orders.moments if m.latest < position]
         due = [m for m in possible if _covers(m.cut, floor)] or possible[-1:]
+        size = len(due[-1].tree.nodes)
+        if len(due) * size > _WALKED:
+            return None
         common: set[tuple[str, tuple[int, Look, int | None]]] | None = None
+        now: set[str] = set()
         for moment in due:
             nodes = moment.tree.nodes
             own = {
                 (path, (number, nodes[number].look, self._sized(number, nodes[number], position)))
                 for path, number in moment.tree.walk()
             }
+            now.update(path for path, _ in own)
             common = own if common is None else common & own
-        ever, now = (set[str]().union(*map(self._paths, some)) for some in (possible, due))
+        # Of the earlier moments the last ones: what was gone long before is seldom back alone.
+        earlier = [m for m in possible if not _covers(m.cut, floor)][-max(1, _WALKED // size) :]
+        ever = {path for moment in earlier for path, _ in moment.tree.walk()}
         return Steady(dict(common or ()), frozenset(ever - now), due[-1])
-
-    def _paths(self, moment: Moment) -> frozenset[str]:
-        core = moment.tree.digest.core
-        if core not in self._paths_by_core:
-            self._paths_by_core[core] = frozenset(path for path, _ in moment.tree.walk())
-        return self._paths_by_core[core]
 
     def _sized(self, number: int, node: Node, position: int) -> int | None:
         """A file's size, where the tree has to have it."""

@@ -99,6 +99,7 @@ class Orders:
         self.threads = tuple(tuple(self._matter(t)) for t in range(len(self.ops.threads)))
         self.touched: dict[OpRef, set[int]] = {}
         self._writers: dict[int, set[OpRef]] = {}
+        self._writers_of: dict[frozenset[int], frozenset[OpRef]] = {}
         self._children: dict[tuple[int, str], set[int]] = {}
         self._note_objects(None, self.start, self.start.nodes)
         self._subjects: dict[OpRef, int] = {}
@@ -196,8 +197,13 @@ class Orders:
             found = set().union(*(self._children.get((number, name), ()) for number in found))
         if not found or self.contradiction:
             return None
-        failed = {ref for ref, span in self.journal.spans.items() if span.errno in _CIRCUMSTANCES}
-        return frozenset(failed).union(*(self._writers.get(number, ()) for number in found))
+        files = frozenset(found)
+        if files not in self._writers_of:  # thousands of links share them
+            spans = self.journal.spans.items()
+            failed = frozenset(ref for ref, span in spans if span.errno in _CIRCUMSTANCES)
+            mine = (self._writers.get(number, ()) for number in files)
+            self._writers_of[files] = failed.union(*mine)
+        return self._writers_of[files]
 
     def _note_subjects(self, moment: Moment) -> None:
         """Remember which objects the threads' next syncs mean, and what failed on its way."""

@@ -40,6 +40,7 @@ class Digest(NamedTuple):
 
 
 _NO_NAMES: Map[str, int] = Map()
+_NO_PLACES: Map[tuple[int, str], None] = Map()
 _NO_SLOTS: Map[tuple[int, int], tuple[int, frozenset[str]]] = Map()
 _NO_WEIGHTS: Map[int, int] = Map()
 _ZERO = Digest(0, 0)
@@ -66,7 +67,7 @@ class Node:
     mtime: int | None = None
     extents: tuple[Extent, ...] = ()
     entries: Map[str, int] = _NO_NAMES
-    names: frozenset[tuple[int, str]] = frozenset()
+    names: Map[tuple[int, str], None] = _NO_PLACES
     weights: Map[int, int] = _NO_WEIGHTS  #: of its names in each directory, summed
     opened: int = 0  #: how many slots have it open
     below: Digest = _ZERO  #: the sum over `entries`
@@ -200,7 +201,7 @@ class Edit:
         self._add(folder, name, child, +1)
         node = self.node(child)
         heavier = node.weights.set(folder, node.weights.get(folder, 0) + weight(name))
-        self._replace(child, names=node.names | {(folder, name)}, weights=heavier)
+        self._replace(child, names=node.names.set((folder, name), None), weights=heavier)
 
     def leave(self, folder: int, name: str) -> int:
         """Remove a name; the number of the node that it named, which stays."""
@@ -208,7 +209,7 @@ class Edit:
         self._add(folder, name, child, -1)
         node = self.node(child)
         lighter = node.weights.set(folder, node.weights[folder] - weight(name))
-        self._replace(child, names=node.names - {(folder, name)}, weights=lighter)
+        self._replace(child, names=node.names.delete((folder, name)), weights=lighter)
         return child
 
     def drop(self, number: int) -> None:
