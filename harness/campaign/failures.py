@@ -73,7 +73,7 @@ def save_failures(
     shown = _shown_before(store, case, out)
     known = {g.oracle: g for g in reversed(found) if g not in wrong and g.oracle not in shown}
     saved = []
-    for group in [*wrong[:_UNEXPECTED], *known.values()]:
+    for group in [*_each_cause_first(wrong)[:_UNEXPECTED], *known.values()]:
         folder = folder_of(out, case.name, group)
         if not (folder / "README.md").is_file():
             source, cut = locate(case, group.example.id, sources)
@@ -81,6 +81,14 @@ def save_failures(
         if group in wrong:
             saved.append(folder)
     return saved
+
+
+def _each_cause_first(found: Sequence[Group]) -> list[Group]:
+    """Groups in their order, but none of a cause that came before in front of a new cause."""
+    first: dict[tuple[Oracle, str], Group] = {}
+    for group in found:
+        first.setdefault((group.oracle, group.cause), group)
+    return [*first.values(), *(group for group in found if group not in first.values())]
 
 
 def _shown_before(store: Store, case: Case, out: Path) -> set[Oracle]:

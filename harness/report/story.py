@@ -19,8 +19,8 @@ MODELS = {
     "power cut at that very moment leaves on a disk that keeps the order of its writes.",
     CrashModel.SUBSET: "All writes up to the last flush and any of those since: what a power cut "
     "leaves on a disk whose cache writes in any order.",
-    CrashModel.TORN: "A prefix whose last write reached the disk in part; a physical sector is "
-    "whole or not.",
+    CrashModel.TORN: "A prefix whose last write, or a subset one of whose writes, reached the disk "
+    "in part; a physical sector is whole or not.",
     CrashModel.OVERLAP: "As subset, where the last write before a flush is taken for one that was "
     "under way when the flush was issued, so that it was not covered.",
     CrashModel.LYING: "Writes are missing that a flush covered: the disk said that they were safe, "

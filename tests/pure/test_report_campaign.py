@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 from junitparser import JUnitXml
 
+from harness.campaign.failures import _each_cause_first
+from harness.campaign.group import Group
+from harness.campaign.rows import Failure
 from harness.campaign.summary import _simplest
 from harness.report.campaign import Cell, OfRuns
 from harness.report.campaign_files import junit_xml, page
 from harness.report.sides import markdown, model_table, side_table
-from harness.verdicts import CAMPAIGN_ORACLES, Oracle, Verdict
+from harness.verdicts import CAMPAIGN_ORACLES, CrashModel, Oracle, Verdict
 from tests.pure.junit_form import check
 from tests.pure.sample_campaign import summary
 
@@ -121,3 +124,13 @@ def test_the_failure_to_look_at_first_has_the_fewest_operations() -> None:
     run = replace(cause, operations=(0, 0), models=())
     assert _simplest([many, run, few]) is few
     assert _simplest([few, replace(few, state="prefix-00120")]).state == "prefix-00120"
+
+
+def test_of_many_causes_each_gets_an_example_before_one_of_them_gets_two() -> None:
+    example = Failure("c", "prefix-1", CrashModel.PREFIX, 1, Oracle.BOOT, "", "", 0)
+    found = [
+        Group("ext2", Oracle.BOOT, cause, operation, (CrashModel.PREFIX,), 9, example)
+        for cause, operation in (("a", "mkdir"), ("a", "link"), ("b", "link"), ("a", "sync"))
+    ]
+    order = [(each.cause, each.operation) for each in _each_cause_first(found)]
+    assert order == [("a", "mkdir"), ("b", "link"), ("a", "link"), ("a", "sync")]
