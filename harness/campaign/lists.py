@@ -12,7 +12,7 @@ from harness.campaign.spec import Campaign
 from harness.campaign.work import ListWork
 from harness.crash.blocks import LoggedDisk, WorkingDisk
 from harness.crash.plan import Cut
-from harness.crash.writelog import WriteLog, pack_log
+from harness.crash.writelog import Entry, WriteLog, pack_log
 from harness.disk.copy import host_errors, sparse_copy
 from harness.errors import GuestError
 from harness.experiment.lists import Bench, ListsRun, read_run, run_lists
@@ -133,53 +133,65 @@ def _cases(
     """
     log = WriteLog.read(run.log, run.base.stat().st_size)
     disk = LoggedDisk(run.base, log)
-    hurd = bench.recipe.os is GuestOs.HURD
     try:
         with WorkingDisk(disk, rundir.scratch / "lists.raw") as work:
-            for folder, ops, journal in zip(
-                folders[: len(run.lists)], run.lists, run.journals, strict=True
-            ):
+            for number, folder in enumerate(folders[: len(run.lists)]):
                 folder.mkdir(exist_ok=True)
-                begin = (journal.first if journal.laid is None else journal.laid) + 1
-                work.go(Cut(CrashModel.PREFIX, begin))
-                base = folder / "base.raw"
+                base, stretch = folder / "base.raw", _stretch(run.journals[number])
+                work.go(Cut(CrashModel.PREFIX, stretch.start))
                 sparse_copy(work.image, base)
                 with host_errors(base):
                     os.truncate(base, bench.disk.size)
-                end = _end(journal)
-                kept = [e for e in log.entries[begin:end] if e.index not in run.marks.entries]
+                entries = log.entries[stretch.start : stretch.stop]
+                kept = [each for each in entries if each.index not in run.marks.entries]
                 write_atomically(folder / "writes.log", pack_log(log, kept))
-                case = Case(
-                    name=folder.name,
-                    variant=bench.variant,
-                    seed=ops.run,
-                    base=base,
-                    log_path=folder / "writes.log",
-                    work=ListWork(
-                        ops=ops,
-                        spans=tuple(journal.spans.values()),
-                        places=tuple(entry.index for entry in kept),
-                        end=end,
-                        hurd=hurd,
-                        ordered_sizes=bench.recipe.variants[bench.variant].fs != "ext4",
-                    ),
-                    begin=0,
-                    strictness=campaign.strictness,
-                    driver_flushes=None if hurd else True,
-                    versions=versions,
-                    outcome=_outcome(journal, run.broke if ops is run.lists[-1] else ""),
-                )
-                case.save()
-                yield case
+                yield _case(campaign, bench, run, number, folder, kept, versions)
     finally:
         disk.close()
 
 
-def _end(journal: OpJournal) -> int:
-    """The entry of a list's last mark."""
+def _case(
+    campaign: Campaign,
+    bench: Bench,
+    run: ListsRun,
+    number: int,
+    folder: Path,
+    kept: Sequence[Entry],
+    versions: dict[str, str],
+) -> Case:
+    """The case of a list whose base and log are in its folder; `kept` are the log's entries."""
+    ops, journal = run.lists[number], run.journals[number]
+    hurd = bench.recipe.os is GuestOs.HURD
+    case = Case(
+        name=folder.name,
+        variant=bench.variant,
+        seed=ops.run,
+        base=folder / "base.raw",
+        log_path=folder / "writes.log",
+        work=ListWork(
+            ops=ops,
+            spans=tuple(journal.spans.values()),
+            places=tuple(entry.index for entry in kept),
+            end=_stretch(journal).stop,
+            hurd=hurd,
+            ordered_sizes=bench.recipe.variants[bench.variant].fs != "ext4",
+        ),
+        begin=0,
+        strictness=campaign.strictness,
+        driver_flushes=None if hurd else True,
+        versions=versions,
+        outcome=_outcome(journal, run.broke if ops is run.lists[-1] else ""),
+    )
+    case.save()
+    return case
+
+
+def _stretch(journal: OpJournal) -> range:
+    """The run's entries behind a list's fresh file system, up to its last mark."""
+    begin = (journal.first if journal.laid is None else journal.laid) + 1
     if journal.end is not None:
-        return journal.end
-    return max(max(span.begin, span.end or 0) for span in journal.spans.values())
+        return range(begin, journal.end)
+    return range(begin, max(max(span.begin, span.end or 0) for span in journal.spans.values()))
 
 
 def _outcome(journal: OpJournal, broke: str) -> Outcome:

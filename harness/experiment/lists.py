@@ -154,20 +154,13 @@ def _in_guest(
     if image.root is not None:
         # A root disk gets the files before the boot, so the guest needs no network.
         image = replace(image, root=replace(image.root, inject=(*image.root.inject, *files)))
-    spec = spec_for(
-        recipe,
-        image,
-        (
-            DiskSpec(
-                *("crash", disk, "raw", recipe.machine.disk_bus),
-                log=log,
-                sector=bench.disk.sector,
-                writes_per_second=bench.disk.writes_per_second,
-            ),
-        ),
-        variant=bench.variant,
-        scratch=rundir.scratch,
+    crashed = DiskSpec(
+        *("crash", disk, "raw", recipe.machine.disk_bus),
+        log=log,
+        sector=bench.disk.sector,
+        writes_per_second=bench.disk.writes_per_second,
     )
+    spec = spec_for(recipe, image, (crashed,), variant=bench.variant, scratch=rundir.scratch)
     with ExitStack() as stack:
         machine = stack.enter_context(Machine(spec, rundir, bench.accel, name="qemu-lists"))
         guest = Guest(machine, recipe, image)
@@ -181,19 +174,23 @@ def _in_guest(
         for command in (*recipe.prepare, f"chmod 755 {_PROGRAM}; sh {_SCRIPT}"):
             _must(guest, command, _PREPARE_SECONDS * scale)
         began = time.monotonic()
-        broke, tried = "", 0
-        while tried < len(lists) and not broke:
-            ops = lists[tried]
-            count = sum(len(thread) for thread in ops.threads)
-            timeout = (_LIST_SECONDS + _OP_SECONDS * count) * scale
-            try:
-                _must(guest, commands.run(ops, tried), timeout)
-            except GuestError as error:
-                broke = str(error)
-            tried += 1
+        tried, broke = _until_broken(guest, commands, lists, scale)
         seconds = time.monotonic() - began
         machine.kill()
     return tried, seconds, broke
+
+
+def _until_broken(
+    guest: Guest, commands: _Commands, lists: Sequence[OpList], scale: float
+) -> tuple[int, str]:
+    """Run the lists; how many were begun, and how the guest broke in the last of them."""
+    for number, ops in enumerate(lists):
+        count = sum(len(thread) for thread in ops.threads)
+        try:
+            _must(guest, commands.run(ops, number), (_LIST_SECONDS + _OP_SECONDS * count) * scale)
+        except GuestError as error:
+            return number + 1, str(error)
+    return len(lists), ""
 
 
 class _Commands:
