@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from harness.config import Spec
 from harness.crash.phases import Phase, PhaseReader
@@ -25,7 +25,7 @@ from harness.disk.lay import in_use
 from harness.machine.conditions import Condition
 from harness.machine.faults import DiskFault, Error, Request
 from harness.machine.qemu import Machine
-from harness.workloads.scenario import Seconds
+from harness.workloads.scenario import seconds
 
 _SECTOR = 512  # bytes, what blkdebug counts in
 _LOOK = 0.0005  # s between two looks at the log; a flush alone takes QEMU longer
@@ -72,6 +72,18 @@ class Fault(Spec):
         return DiskFault(self.fail, self.error, self.after, self.count, sectors)
 
 
+def _or_workload(value: object) -> object:
+    return value if value == "workload" else seconds(value)
+
+
+#: a duration, or all of the workload
+Within = Annotated[
+    float | Literal["workload"],
+    BeforeValidator(_or_workload),
+    PlainSerializer(lambda it: it if it == "workload" else f"{it}s", when_used="json"),
+]
+
+
 class KillAt(Spec):
     """SIGKILL as soon as the log has reached a phase of a commit for the time number `nth`, or at
     an instant drawn by `seed`: of the first seconds (`within`) of the operations, or of all of the
@@ -80,7 +92,7 @@ class KillAt(Spec):
 
     phase: Phase | None = None
     nth: int = Field(default=1, ge=1)
-    within: Seconds | Literal["workload"] | None = None
+    within: Within | None = None
     seed: int = 1
 
     @model_validator(mode="after")

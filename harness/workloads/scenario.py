@@ -20,7 +20,8 @@ def _octal(value: object) -> object:
     raise ValueError('write the mode as a quoted octal string, such as "0775"')
 
 
-def _seconds(value: object) -> object:
+def seconds(value: object) -> object:
+    """A duration as a file has it, in seconds.  Raises `ValueError`."""
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min)", value)):
         return float(match[1]) * {"ms": 0.001, "s": 1.0, "min": 60.0}[match[2]]
     raise ValueError("write a duration with its unit, such as 6s or 500ms")
@@ -46,7 +47,7 @@ def _relative(value: object) -> object:
 Mode = Annotated[str, BeforeValidator(_octal)]
 Seconds = Annotated[
     float,
-    BeforeValidator(_seconds),
+    BeforeValidator(seconds),
     PlainSerializer(lambda value: f"{value}s", when_used="json"),  # as it is read again
 ]
 Size = Annotated[int, BeforeValidator(_size)]
@@ -177,7 +178,7 @@ def _command(value: object) -> object:
 
 
 def _after(value: object) -> object:
-    return value if value == "commit" else _seconds(value)
+    return value if value == "commit" else seconds(value)
 
 
 class Cut(Spec):

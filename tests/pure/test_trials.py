@@ -45,6 +45,7 @@ def campaign(*trials: dict[str, Any], **more: Any) -> Campaign:
         ({"fault": {"fail": "write", "where": "home", "count": 3}}, "fail for good"),
         ({"kill": {"phase": "lunch"}}, "checkpoint"),
         ({"kill": {}}, "or a `within`"),
+        ({"kill": {"within": "work"}}, "a duration with its unit"),
         ({"kill": {"within": "workload"}, "ops": 9}, "which draws them"),
         ({"kill": {"phase": "commit", "within": "3s"}}, "or a `within`"),
     ],
@@ -86,6 +87,13 @@ def test_an_instant_of_the_workload_is_in_an_operation_that_others_frame() -> No
     places = [kill.place(6) for kill in kills]
     assert {op for op, _ in places} == {1, 2, 3, 4} and all(0 <= part < 1 for _, part in places)
     assert kills[3].name == "within-workload-3" and kills[3].place(6) == places[3]
+
+
+@pytest.mark.parametrize("within", ["workload", "9s", "500ms"])
+def test_a_campaign_that_is_kept_says_the_same_of_its_kills(within: str) -> None:
+    made = campaign({"kill": {"within": within}, "ops": 9}, stress={"ops": 20, "seeds": [1]})
+    kept = made.model_dump_json(by_alias=True, exclude_unset=True)
+    assert Campaign.model_validate_json(kept) == made
 
 
 def test_a_kill_in_an_operation_waits_for_it_and_for_a_share_of_its_usual_time() -> None:
