@@ -155,7 +155,15 @@ class Live:
             self.note(f"UNEXPECTED: {variant} over {model}: {said}")
 
     def sides(self, lines: Sequence[Sequence[str]]) -> None:
-        """The variants side by side; a number is of states that fail, or of runs."""
+        """The variants side by side; a number is of states that fail, or of runs.
+
+        One below the other where that is too wide.
+        """
+        if (
+            sum(max(map(len, cells)) + 2 for cells in zip(*lines, strict=True))
+            > self._console.width
+        ):
+            lines = list(zip(*lines, strict=True))
         head, *rows = lines
         table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
         for column in head:

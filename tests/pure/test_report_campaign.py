@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from junitparser import JUnitXml
+from rich.console import Console
 
 from harness.campaign.failures import _each_cause_first
 from harness.campaign.group import Group
+from harness.campaign.live import Live
 from harness.campaign.rows import Failure
 from harness.campaign.summary import _simplest
 from harness.report.campaign import Cell, OfRuns
@@ -134,3 +137,15 @@ def test_of_many_causes_each_gets_an_example_before_one_of_them_gets_two() -> No
     ]
     order = [(each.cause, each.operation) for each in _each_cause_first(found)]
     assert order == [("a", "mkdir"), ("b", "link"), ("a", "link"), ("a", "sync")]
+
+
+def test_variants_that_do_not_fit_side_by_side_are_told_one_figure_a_line() -> None:
+    def told(width: int) -> list[list[str]]:
+        said = StringIO()
+        Live(Console(file=said, width=width)).sides(side_table(summary().sides))
+        return [line.split() for line in said.getvalue().splitlines()]
+
+    wide, narrow = told(120), told(60)
+    assert len(wide) == 3 and wide[0][:3] == ["variant", "states", "distinct"]
+    assert [list(column) for column in zip(*wide, strict=True)] == narrow
+    assert not any("…" in cell for line in narrow for cell in line)
