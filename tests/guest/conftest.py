@@ -45,6 +45,16 @@ def hurd() -> str:
 
 
 @pytest.fixture(scope="session")
+def hurd_from_source(hurd: str) -> str:
+    """Name of the Hurd guest from source, whose toolchain and files other guests don't have."""
+    if hurd != "hurd-i386-source":
+        pytest.skip(
+            f"{hurd} won't do: `hurdle image build hurd-i386-source` makes the one that does"
+        )
+    return hurd
+
+
+@pytest.fixture(scope="session")
 def ours(hurd: str) -> str:
     """Name of a Hurd guest that knows our journal, whose build as it is now is in the cache."""
     now = patches_hash(load_variants()["ours"])

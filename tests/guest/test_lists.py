@@ -58,12 +58,10 @@ def test_ext3_leaves_only_trees_that_the_lists_allow(
 
 @pytest.mark.hurd
 def test_the_agent_marks_on_a_disk_that_a_hurd_has_mounted(
-    hurd: str, tmp_path: Path, scratch: Path
+    hurd_from_source: str, tmp_path: Path, scratch: Path
 ) -> None:
-    if hurd != "hurd-i386-source":
-        pytest.skip("the agent is compiled with the toolchain of hurd-i386-source")
     listing = mix("mixed", 5, 15, run=2)
-    done = run(hurd, "vanilla", [listing], tmp_path, scratch)
+    done = run(hurd_from_source, "vanilla", [listing], tmp_path, scratch)
     journal = done.journals[0]
     assert journal.end is not None
     assert len(journal.spans) == sum(map(len, listing.threads))
