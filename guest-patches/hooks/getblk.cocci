@@ -1,5 +1,12 @@
 // ext2fs: indirect blocks.
 
+@allocated@
+statement S;
+@@
++if (result)
++  ext2_journal_allocated (node, result, zero);
+ if (result && zero) S
+
 @fresh@
 @@
 +ext2_journal_access (bh);

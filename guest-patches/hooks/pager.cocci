@@ -66,6 +66,12 @@
 +if (! werr)
 +  done += built;
 
+@written@
+statement S1, S2;
+@@
++ext2_journal_written (pb->block, pb->num);
+ if (pb->offs > 0) S1 else S2
+
 @unlock@
 @@
 -return ext2_unlock_page (pager, page);

@@ -168,6 +168,22 @@ def small_disk(disk: Path) -> None:
     process.run([*mke2fs.split(), str(disk)])
 
 
+def test_a_new_block_is_not_read(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """What it had does not matter, and the bitmap would say that it is a file's if it failed."""
+    disk = tmp_path / "disk.raw"
+    small_disk(disk)
+    grown = f"{MOUNTED}/grown"
+    with booted(ours, disk, tmp_path, scratch, fallible=True) as hurd:
+        hurd.must(f"{hurd.mount} && dd if=/dev/zero of={grown} bs=4k count=12 && sync {grown}")
+        inject(hurd.machine.qmp, "crash", DiskFault("read"))
+        # The thirteenth block, and the file's first indirect one.
+        hurd.must(f"dd if=/dev/zero of={grown} bs=4k count=1 seek=12 conv=notrunc && sync {grown}")
+        heal(hurd.machine.qmp, "crash")
+        assert hurd.must(f"stat -c %b {grown}").strip() == str(14 * 8)
+        hurd.unmount()
+    assert_sound(disk)
+
+
 def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: Path) -> None:
     """A transaction that says to write the block by which the log is found."""
     disk = tmp_path / "disk.raw"

@@ -19,6 +19,7 @@
 struct node;
 struct journal_handle;
 struct user_pager_info;
+struct fresh;
 
 /* A part of struct disknode.  */
 struct ext2_journal_node
@@ -40,6 +41,8 @@ struct ext2_journal_node
   int steps;
   /* It was read by a handle, and had no name: another frees it, or has.  */
   int ghost;
+  /* Blocks that nobody has written yet.  */
+  struct fresh *fresh;
 };
 
 /* journal-mount.c */
@@ -87,6 +90,14 @@ void ext2_journal_read_node (struct node *np);
 
 int ext2_journal_new_block (uint32_t goal, uint32_t *block);
 int ext2_journal_free_blocks (uint32_t block, unsigned long count);
+
+/* journal-fresh.c */
+
+/* NP was given BLOCK, under its alloc_lock; with ZERO as an indirect
+   block.  */
+void ext2_journal_allocated (struct node *np, uint32_t block, int zero);
+/* BLOCKS blocks from BLOCK on are about to be written, or freed.  */
+void ext2_journal_written (uint32_t block, unsigned long blocks);
 
 /* journal-trunc.c */
 

@@ -172,6 +172,17 @@ change_bits (struct ext2_group_desc *gdp, unsigned long bit,
   ext2_journal_super ();
 }
 
+static __thread bool took;
+
+bool
+ext2_journal_took (void)
+{
+  bool result = took;
+
+  took = false;
+  return result;
+}
+
 /* Take a block of GROUP, from bit GOAL on.  Called with global_lock held.  */
 static block_t
 take (unsigned long group, unsigned long goal)
@@ -213,6 +224,7 @@ ext2_journal_new_block (uint32_t goal, uint32_t *block)
     *block = take ((group + i) % groups_count, 0);
   if (! *block)
     *block = take (group, 0);
+  took |= *block != 0;
   pthread_mutex_unlock (&global_lock);
   return 1;
 }
@@ -232,6 +244,7 @@ ext2_journal_free_run (block_t block, unsigned long count, bool metadata)
 		  block, count);
       return EINVAL;
     }
+  ext2_journal_written (block, count);
   pthread_mutex_lock (&global_lock);
   /* Before the bits are clear, or an allocation might take a block that the
      journal does not yet hold back.  */

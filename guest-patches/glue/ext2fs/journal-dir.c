@@ -63,14 +63,18 @@ ext2_journal_dir_extend (struct node *dp, int idx)
 
   if (! ext2_journal)
     return 0;
+  ext2_journal_took ();
   pthread_rwlock_wrlock (&dn->alloc_lock);
-  err = ext2_getblk (dp, idx, 1, &block);
+  err = diskfs_catch_exception ();
+  if (! err)
+    {
+      err = ext2_getblk (dp, idx, 1, &block);
+      diskfs_end_catch_exception ();
+    }
   pthread_rwlock_unlock (&dn->alloc_lock);
-  if (err)
-    return err;
-  /* As if a page of zeros had come back: that is what a fault now gets, and
-     not what the disk has there.  */
-  ext2_journal_access_block (block);
-  journal_writeback (ext2_journal, block, (const void *) zeroblock);
-  return 0;
+  if (! err)
+    ext2_journal_zero_block (block);
+  else if (err != ENOSPC && ext2_journal_took ())
+    ext2_journal_fail (err, "a block could not be given to a directory");
+  return err;
 }

@@ -6,7 +6,6 @@
 
 #include <string.h>
 #include <unistd.h>
-#include <hurd/store.h>
 
 #include "journal-glue.h"
 
@@ -122,37 +121,23 @@ write_blocks (struct node *np)
   record_global_poke (di);
 }
 
-/* The block of PAGE of NP; EINVAL for a hole.  One queue serves all faults of
-   NP, so nobody else fills that meanwhile.  */
+/* NP's data is to be on disk before the transaction of H.  If that cannot be
+   told, the new block of PAGE must not have what was there before.  */
 static error_t
-block_of (struct node *np, vm_offset_t page, block_t *block)
+order (struct node *np, struct journal_handle *h, vm_offset_t page)
 {
-  struct disknode *dn = diskfs_node_disknode (np);
-  error_t err;
+  struct pager *pager = ext2_journal_pager_of (np);
+  error_t err = 0;
 
-  pthread_rwlock_rdlock (&dn->alloc_lock);
-  err = ext2_journal_getblk (np, page >> log2_block_size, block);
-  pthread_rwlock_unlock (&dn->alloc_lock);
+  if (pager)
+    {
+      err = ext2_journal_keep_pager (pager, journal_handle_tid (h))
+	?: journal_order (h, (uintptr_t) pager, page >> log2_block_size, 1);
+      ports_port_deref (pager);
+    }
+  if (! pager || err)
+    ext2_journal_clear_fresh (np, journal_handle_tid (h) + 1);
   return err;
-}
-
-/* The new block of PAGE of NP has what was there before.  No operation holds
-   the commit up until whoever faulted has written to the page; until then it
-   is clean, and the kernel has nothing to return.  */
-static error_t
-clear_new_block (struct node *np, vm_offset_t page)
-{
-  size_t written = 0;
-  block_t block;
-  error_t err = block_of (np, page, &block);
-
-  if (! err)
-    err = store_write (store,
-		       (store_offset_t) block << log2_dev_blocks_per_fs_block,
-		       (const void *) zeroblock, block_size, &written);
-  if (! err && written != block_size)
-    err = EIO;
-  return ext2_journal_wrote (np, err);
 }
 
 error_t
@@ -160,10 +145,8 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
 {
   struct node *np = upi->node;
   struct journal_handle *h;
-  struct pager *pager;
-  block_t block;
-  bool parent, hole;
-  error_t err, lost, stop;
+  error_t err, stop;
+  bool parent;
 
   if (upi->type == DISK || ! ext2_journal)
     return ext2_unlock_page (upi, page);
@@ -181,17 +164,13 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
     usleep (FAULT_PAUSE_US);
   if (err)
     return err;
-  hole = ! parent && block_of (np, page, &block) == EINVAL;
+  ext2_journal_took ();
   err = ext2_unlock_page (upi, page);
-  /* The file has the block, cleared or not: the commit is to know.  */
-  lost = ! err && hole ? clear_new_block (np, page) : 0;
+  if (err && err != ENOSPC && ext2_journal_took ())
+    ext2_journal_fail (err, "a block could not be given to a file");
   write_blocks (np);
-  pager = ext2_journal_pager_of (np);
-  if (! err && pager)
-    err = ext2_journal_keep_pager (pager, journal_handle_tid (h))
-      ?: journal_order (h, (uintptr_t) pager, page >> log2_block_size, 1);
-  if (pager)
-    ports_port_deref (pager);
+  if (! err)
+    err = order (np, h, page);
   stop = fault_stop (np, h, parent);
-  return err ?: lost ?: stop;
+  return err ?: stop;
 }

@@ -22,6 +22,7 @@
      global_lock
      inode_lock (journal-node.c)
      locks of the disk cache
+     the lock of fresh blocks (journal-fresh.c)
      the lock of the journal
 
    An operation is never started, and nothing waits for a commit, under any
@@ -56,6 +57,9 @@ error_t ext2_journal_end (error_t err);
 void ext2_journal_fail (error_t err, const char *what);
 void ext2_journal_access_block (block_t block);
 void ext2_journal_dirty_block (block_t block);
+/* BLOCK, which is new, is announced.  Who maps it gets zeros, as if a page of
+   them had come back, and the disk is not asked.  */
+void ext2_journal_zero_block (block_t block);
 /* The current operation will end with ERR, if that is not 0.  */
 void ext2_journal_spoil (error_t err);
 /* As diskfs_journal_rejoin, with what it takes to cut NP.  */
@@ -70,6 +74,19 @@ void ext2_journal_make_room (unsigned long blocks);
 void ext2_journal_blocks_committed (journal_tid_t tid);
 error_t ext2_journal_free_run (block_t block, unsigned long count,
 			       bool metadata);
+
+/* Did the thread take a block since the last call?  */
+bool ext2_journal_took (void);
+
+/* journal-fresh.c */
+
+/* Nobody has written BLOCK of a file yet: it reads as zeros.  */
+bool ext2_journal_is_fresh (block_t block);
+/* Write zeros to the fresh blocks that transactions before BEFORE gave to
+   NP.  */
+void ext2_journal_clear_fresh (struct node *np, journal_tid_t before);
+/* The disk is read anew.  */
+void ext2_journal_forget_fresh (void);
 
 /* journal-trunc.c */
 

@@ -284,6 +284,13 @@ ext2_journal_dirty_block (block_t block)
 }
 
 void
+ext2_journal_zero_block (block_t block)
+{
+  ext2_journal_access_block (block);
+  journal_writeback (ext2_journal, block, (const void *) zeroblock);
+}
+
+void
 ext2_journal_access (const void *ptr)
 {
   if (ext2_journal)

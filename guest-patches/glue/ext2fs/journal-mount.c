@@ -295,6 +295,7 @@ ext2_journal_recover (void)
   error_t err;
 
   refused = false;
+  ext2_journal_forget_fresh ();
   if (! has_journal ())
     return;
   err = ext2_journal_find_log (&the_log);

@@ -109,9 +109,17 @@ error_t
 ext2_journal_read_file (struct node *np, off_t dev_block, size_t amount,
 			void **buf, size_t *len)
 {
+  block_t block = dev_block >> log2_dev_blocks_per_fs_block;
+
   if (S_ISDIR (np->dn_stat.st_mode) && amount == block_size
-      && read_page (dev_block >> log2_dev_blocks_per_fs_block, buf, len))
+      && read_page (block, buf, len))
     return 0;
+  if (ext2_journal_is_fresh (block))
+    {
+      *buf = mmap (0, amount, PROT_READ | PROT_WRITE, MAP_ANON, 0, 0);
+      *len = amount;
+      return *buf == MAP_FAILED ? ENOMEM : 0;
+    }
   return store_read (store, dev_block, amount, buf, len);
 }
 
@@ -264,5 +272,7 @@ ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
 
   pager_sync_some (pager, first << log2_block_size, count << log2_block_size,
 		   1);
+  /* What the kernel had nothing for.  */
+  ext2_journal_clear_fresh (np, journal_running_tid (ext2_journal));
   return atomic_exchange (&diskfs_node_disknode (np)->journal.unordered, 0);
 }
