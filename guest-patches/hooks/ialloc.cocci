@@ -30,3 +30,8 @@ expression bit;
 -dino_deref (di);
 +if (! ext2_journal_poke (di))
 +  dino_deref (di);
+
+@new_node@
+@@
+ st = &np->dn_stat;
++ext2_journal_new_node (np);

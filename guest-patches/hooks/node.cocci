@@ -49,6 +49,13 @@ expression list ES;
 +  return diskfs_journal_synced ();
  }
 
+@changed@
+@@
++diskfs_journal_changing (readonly);
+ diskfs_readonly = readonly;
+ diskfs_readonly_changed (readonly);
++err = diskfs_journal_changed (readonly);
+
 @readonly@
 @@
  if (

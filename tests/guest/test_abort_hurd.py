@@ -72,6 +72,11 @@ def test_a_disk_that_fails_makes_the_file_system_read_only(
         assert rc(guest, "mkdir /mnt/c") != 0 and rc(guest, "syncfs -s /mnt") != 0
         assert rc(guest, "test -d /mnt/a && test -d /mnt/b") == 0
         assert "the file system is read-only now" in guest.console_tail(60)
+        # What the log had is replayed, and it goes on.
+        assert rc(guest, "fsysopts /mnt --update") == 0 and state(guest) == "--writable"
+        assert rc(guest, "test -d /mnt/a && mkdir /mnt/d && syncfs -s /mnt") == 0
+        assert rc(guest, "settrans -ga /mnt") == 0
+    assert e2fsck(tmp_path / "killed.raw", Mode.CHECK).rc == 0
 
 
 def test_what_can_not_be_written_home_stays_in_the_log(
@@ -86,7 +91,7 @@ def test_what_can_not_be_written_home_stays_in_the_log(
         assert rc(guest, "mkdir /mnt/b && sync /mnt/b") == 0
         # To go read-only everything is written home.  It is read-only either way; what matters is
         # that the log is not given up, and that somebody is told.
-        rc(guest, "fsysopts /mnt --readonly")
+        assert rc(guest, "fsysopts /mnt --readonly") != 0
         assert state(guest) == "--readonly" and rc(guest, "mkdir /mnt/c") != 0
         said = guest.console_tail(60)
         assert "a committed block could not be written home" in said

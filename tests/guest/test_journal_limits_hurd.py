@@ -184,6 +184,37 @@ def test_a_new_block_is_not_read(ours: str, tmp_path: Path, scratch: Path) -> No
     assert_sound(disk)
 
 
+def test_an_unwritten_block_has_no_old_data(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """Of a fault within the range of another's write, which ends before that page."""
+    disk = tmp_path / "disk.raw"
+    small_disk(disk)
+    hole = f"{MOUNTED}/hole"
+    with booted(ours, disk, tmp_path, scratch, programs=("within",)) as hurd:
+        hurd.must(f"{hurd.mount} && truncate -s 28K {hole}")
+        hurd.must(f"tr '\\0' x < /dev/zero | head -c 4096 > {MOUNTED}/one; syncfs -s {MOUNTED}")
+        hurd.rc(f"tr '\\0' x < /dev/zero > {MOUNTED}/rest", timeout=300)
+        hurd.must(f"syncfs -s {MOUNTED}; rm {MOUNTED}/one; syncfs -s {MOUNTED}")
+        said = hurd.must(f"/bin/within {MOUNTED}")
+        assert "write: No space left" in said, said
+        hurd.unmount()
+        hurd.must(hurd.mount)
+        assert hurd.must(f"stat -c %b {hole}").strip() == "8"
+        assert hurd.must(f"tr -d '\\0' < {hole} | wc -c").strip() == "0"
+        hurd.unmount()
+    assert_sound(disk)
+
+
+def test_files_closed_on_a_full_disk(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """The room of 300 files without a name, for a write right behind their end."""
+    disk = tmp_path / "disk.raw"
+    small_disk(disk)
+    with booted(ours, disk, tmp_path, scratch, programs=("closed",)) as hurd:
+        hurd.must(hurd.mount)
+        hurd.must(f"/bin/closed {MOUNTED} 300 131072 1", timeout=300)
+        hurd.unmount()
+    assert_sound(disk)
+
+
 def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: Path) -> None:
     """A transaction that says to write the block by which the log is found."""
     disk = tmp_path / "disk.raw"
@@ -197,7 +228,8 @@ def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: P
     with booted(ours, disk, tmp_path, scratch) as hurd:
         for _ in range(2):  # a mount does not make it forgotten
             hurd.must(hurd.mount)
-            assert hurd.rc(f"fsysopts {MOUNTED} --writable; mkdir {MOUNTED}/a") != 0
+            assert hurd.rc(f"fsysopts {MOUNTED} --writable") != 0
+            assert hurd.rc(f"mkdir {MOUNTED}/a") != 0
             assert hurd.must(f"fsysopts {MOUNTED}").split()[1] == "--readonly"
             assert "the log is damaged; mounted read-only" in hurd.guest.console_tail(20)
             hurd.unmount()

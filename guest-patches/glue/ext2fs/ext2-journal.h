@@ -85,6 +85,8 @@ int ext2_journal_update_nodes (void);
 
 /* NP was read from disk.  */
 void ext2_journal_read_node (struct node *np);
+/* NP's inode was allocated for a new file.  */
+void ext2_journal_new_node (struct node *np);
 
 /* journal-alloc.c */
 

@@ -110,6 +110,23 @@ error_t ext2_journal_step (struct node *np, uint32_t end, unsigned credits,
 /* What replay must not write, whatever a log says: the blocks that lead to
    those of the log, which never change, and the boot block.  */
 bool ext2_journal_protected (void *ctx, uint64_t block);
+/* journal-super.c */
+
+/* The file system has a journal; it says that there is something to
+   replay.  */
+bool ext2_journal_there (void);
+bool ext2_journal_needs_recovery (void);
+/* Write the superblock past the journal.  */
+error_t ext2_journal_write_super (void);
+/* RECOVER is on disk, or is not.  */
+error_t ext2_journal_set_recover (bool on);
+/* The log was empty a moment ago.  If it is still, the disk says so; else
+   EBUSY.  */
+error_t ext2_journal_clear_recover (void);
+/* RECOVER is on since this journal was opened.  */
+bool ext2_journal_marked (void);
+/* A journal was opened, and RECOVER is off.  */
+void ext2_journal_unmarked (void);
 /* A handle is about to be started, and is gone.  */
 void ext2_journal_enter (void);
 void ext2_journal_exit (void);
@@ -122,7 +139,11 @@ void ext2_journal_load_orphans (void);
 
 /* journal-reap.c */
 
+/* Begin, or go on.  */
 error_t ext2_journal_reaper_start (void);
+/* Return when it is idle.  Nodes that come later stay orphans, until the file
+   system is writable again.  */
+void ext2_journal_reaper_stop (void);
 /* Return when all nodes are freed.  */
 void ext2_journal_reap_wait (void);
 /* Return when BLOCKS blocks are free, or all nodes that were there to be freed

@@ -11,6 +11,8 @@
 #include "journal-glue.h"
 #include "journal-log.h"
 
+#define EXT2_STATE_ERROR 2	/* s_state: errors were seen.  */
+
 struct journal *ext2_journal;
 struct journal_limits ext2_journal_limits;
 struct journal_settings ext2_journal_settings;
@@ -32,126 +34,18 @@ ext2_journal_protected (void *ctx, uint64_t block)
   return block < le32toh (sblock->s_first_data_block);
 }
 
-/* EXT3_FEATURE_INCOMPAT_RECOVER is on disk: e2fsck and Linux replay the log
-   before they look at anything.  It is on before the log is in use and off
-   after the log is empty, and never changed through the log.  */
-static _Atomic bool in_use;
-static pthread_mutex_t in_use_lock = PTHREAD_MUTEX_INITIALIZER;
-
-#define EXT2_STATE_ERROR 2	/* s_state: errors were seen.  */
-
-static bool
-has_journal (void)
-{
-  return EXT2_HAS_COMPAT_FEATURE (sblock, EXT3_FEATURE_COMPAT_HAS_JOURNAL);
-}
-
-static bool
-needs_recovery (void)
-{
-  return EXT2_HAS_INCOMPAT_FEATURE (sblock, EXT3_FEATURE_INCOMPAT_RECOVER);
-}
-
 uint32_t
 ext2_journal_unsupported (uint32_t features)
 {
-  return has_journal () ? features & ~EXT3_FEATURE_INCOMPAT_RECOVER
+  return ext2_journal_there () ? features & ~EXT3_FEATURE_INCOMPAT_RECOVER
     : features;
-}
-
-/* Write the superblock past the journal, which has no block of it to
-   write.  */
-static error_t
-write_super (void)
-{
-  size_t size = round_page (SBLOCK_SIZE), written = 0;
-  void *buf = mmap (0, size, PROT_READ | PROT_WRITE, MAP_ANON, 0, 0);
-  error_t err;
-
-  if (buf == MAP_FAILED)
-    return ENOMEM;
-  memcpy (buf, sblock, SBLOCK_SIZE);
-  err = store_write (store, SBLOCK_OFFS >> store->log2_block_size, buf,
-		     SBLOCK_SIZE, &written);
-  munmap (buf, size);
-  if (! err && written != SBLOCK_SIZE)
-    err = EIO;
-  return err ? err : ext2_journal_ops.flush (NULL);
-}
-
-static error_t
-set_recover (bool on)
-{
-  if (on)
-    EXT2_SET_INCOMPAT_FEATURE (sblock, EXT3_FEATURE_INCOMPAT_RECOVER);
-  else
-    EXT2_CLEAR_INCOMPAT_FEATURE (sblock, EXT3_FEATURE_INCOMPAT_RECOVER);
-  return write_super ();
-}
-
-/* Handles that are open or about to be.  While LOOKING is set none is added:
-   RECOVER goes off only when nobody who saw it on is on the way to a
-   commit.  */
-static _Atomic unsigned handles;
-static _Atomic bool looking;
-
-void
-ext2_journal_enter (void)
-{
-  handles++;
-  while (looking)
-    {
-      handles--;
-      pthread_mutex_lock (&in_use_lock);
-      pthread_mutex_unlock (&in_use_lock);
-      handles++;
-    }
-}
-
-void
-ext2_journal_exit (void)
-{
-  handles--;
-}
-
-error_t
-ext2_journal_in_use (void)
-{
-  error_t err = 0;
-
-  if (in_use)
-    return 0;
-  pthread_mutex_lock (&in_use_lock);
-  if (! in_use)
-    {
-      err = set_recover (true);
-      if (! err)
-	in_use = true;
-    }
-  pthread_mutex_unlock (&in_use_lock);
-  return err;
-}
-
-/* The log was empty a moment ago.  If it is still, the disk says so.  */
-static error_t
-clear_recover (void)
-{
-  error_t err = EBUSY;
-
-  pthread_mutex_lock (&in_use_lock);
-  looking = true;
-  if (handles == 0 && journal_is_empty (ext2_journal))
-    {
-      err = in_use ? set_recover (false) : 0;
-      in_use = false;
-    }
-  looking = false;
-  pthread_mutex_unlock (&in_use_lock);
-  return err;
 }
 
 /* Faults may come in between, one after the other.  */
 #define QUIESCE_TRIES 50
+
+/* What kept the last quiesce from its end.  */
+static error_t unfinished;
 
 /* All is on disk and at home, and the log is empty.  No operation runs.  */
 static error_t
@@ -166,10 +60,11 @@ quiesce (void)
       /* Data that was lost has been said, and the log is empty all the
 	 same.  */
       journal_quiesce (ext2_journal);
-      err = journal_error (ext2_journal) ?: clear_recover ();
+      err = journal_error (ext2_journal) ?: ext2_journal_clear_recover ();
     }
   if (err)
     ext2_warning ("the journal stays in use: %s", strerror (err));
+  unfinished = err;
   return err;
 }
 
@@ -235,7 +130,7 @@ after_replay (const struct journal_recovery *r)
     sblock->s_state |= htole16 (EXT2_STATE_ERROR);
   /* e2fsck looks at a log's error only where there is something to
      recover.  */
-  return set_recover (r->corrupt);
+  return ext2_journal_set_recover (r->corrupt);
 }
 
 /* Why the file system is not written to.  */
@@ -264,7 +159,7 @@ replay (void)
   err = journal_inspect (&params, &r);
   if (err)
     return err;
-  if (! needs_recovery ())
+  if (! ext2_journal_needs_recovery ())
     /* A log that is in use, and nobody says that it is to be replayed: it
        may be older than the file system.  */
     return r.was_dirty ? EUCLEAN : 0;
@@ -272,7 +167,7 @@ replay (void)
     {
       /* Before recovery forgets it.  */
       sblock->s_state |= htole16 (EXT2_STATE_ERROR);
-      err = write_super ();
+      err = ext2_journal_write_super ();
     }
   if (! err)
     err = journal_recover (&params, &r);
@@ -296,7 +191,7 @@ ext2_journal_recover (void)
 
   refused = false;
   ext2_journal_forget_fresh ();
-  if (! has_journal ())
+  if (! ext2_journal_there ())
     return;
   err = ext2_journal_find_log (&the_log);
   if (err)
@@ -306,7 +201,7 @@ ext2_journal_recover (void)
     }
   if (store->flags & STORE_HARD_READONLY)
     {
-      if (needs_recovery ())
+      if (ext2_journal_needs_recovery ())
 	refuse (EROFS, "the journal cannot be replayed");
       return;
     }
@@ -333,7 +228,7 @@ open_journal (void)
       journal_close (parked);
       parked = NULL;
     }
-  if (needs_recovery ())
+  if (ext2_journal_needs_recovery ())
     err = EUCLEAN;		/* A replay was tried, and failed.  */
   fill_params (&params);
   if (! err)
@@ -342,7 +237,7 @@ open_journal (void)
     return err;
   journal_get_limits (j, &ext2_journal_limits);
   ext2_journal_blocks_committed (0);
-  in_use = false;
+  ext2_journal_unmarked ();
   ext2_journal = j;
   return ext2_journal_reaper_start ();
 }
@@ -398,7 +293,7 @@ finish_orphans (void)
 void
 ext2_journal_mount (void)
 {
-  if (! has_journal ())
+  if (! ext2_journal_there ())
     return;
   if (! diskfs_readonly)
     start ();
@@ -435,15 +330,32 @@ reload (void)
   return err;
 }
 
+/* What the reaper has begun needs a writable file system to its end.  */
+void
+diskfs_journal_changing (int readonly)
+{
+  if (ext2_journal && readonly)
+    ext2_journal_reaper_stop ();
+}
+
+error_t
+diskfs_journal_changed (int readonly)
+{
+  error_t err = unfinished;
+
+  unfinished = 0;
+  return diskfs_readonly != readonly ? EROFS : readonly ? err : 0;
+}
+
 void
 ext2_journal_readonly_changed (int readonly)
 {
-  if (! has_journal ())
+  if (! ext2_journal_there ())
     return;
   if (readonly)
     {
       /* A fault may have been faster than the change.  */
-      if (ext2_journal && in_use && ! journal_error (ext2_journal))
+      if (ext2_journal && ext2_journal_marked () && ! journal_error (ext2_journal))
 	quiesce ();
       if (ext2_journal)
 	park ();

@@ -179,8 +179,6 @@ ext2_journal_update_node (struct node *np, int wait)
      node stays as it is, to be written by the next sync or operation.  */
   if (! h || diskfs_readonly)
     return 1;
-  if (np->dn_stat.st_nlink > 0)	/* Its inode was allocated anew.  */
-    diskfs_node_disknode (np)->journal.ghost = 0;
   /* It does not say whether it had nothing to write or could not read the
      inode; and a fault may have changed NP behind it.  */
   while (! (di = ext2_write_node (np)) && np->dn_stat_dirty && ! err)

@@ -4,8 +4,10 @@
 
    SPDX-License-Identifier: GPL-2.0-or-later  */
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "journal-glue.h"
 
@@ -27,7 +29,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct item *first, **last = &first;
 /* How many nodes were ever handed over, and are done with.  */
 static unsigned long handed, done;
-static bool started;
+static bool started, stopped;
 
 static __thread bool reaping;
 
@@ -52,6 +54,13 @@ ext2_journal_read_node (struct node *np)
 {
   if (by_handle)
     diskfs_node_disknode (np)->journal.ghost = np->dn_stat.st_nlink == 0;
+}
+
+/* A look at the old handle may have read it just before.  */
+void
+ext2_journal_new_node (struct node *np)
+{
+  diskfs_node_disknode (np)->journal.ghost = 0;
 }
 
 error_t
@@ -94,24 +103,23 @@ diskfs_journal_defer_drop (struct node *np)
       || diskfs_readonly || ! started)
     return 0;
   item = malloc (sizeof *item);
-  /* Without memory the node stays an orphan until the next mount.  */
-  if (item)
-    {
-      item->np = np;
-      item->next = NULL;
-    }
   refcounts_unsafe_ref (&np->refcounts, NULL);
   pthread_mutex_unlock (&np->lock);
 
-  if (item)
+  pthread_mutex_lock (&lock);
+  if (item && ! stopped)
     {
-      pthread_mutex_lock (&lock);
+      item->np = np;
+      item->next = NULL;
       *last = item;
       last = &item->next;
       handed++;
       pthread_cond_broadcast (&changed);
-      pthread_mutex_unlock (&lock);
+      item = NULL;
     }
+  pthread_mutex_unlock (&lock);
+  /* Without memory the node stays an orphan until the next mount.  */
+  free (item);
   return 1;
 }
 
@@ -201,6 +209,9 @@ ext2_journal_reaper_start (void)
   pthread_t thread;
   error_t err;
 
+  pthread_mutex_lock (&lock);
+  stopped = false;
+  pthread_mutex_unlock (&lock);
   if (started)
     return 0;
   err = pthread_create (&thread, NULL, reaper, NULL);
@@ -222,6 +233,16 @@ ext2_journal_reap_wait (void)
 }
 
 void
+ext2_journal_reaper_stop (void)
+{
+  pthread_mutex_lock (&lock);
+  while (done != handed)
+    pthread_cond_wait (&changed, &lock);
+  stopped = true;
+  pthread_mutex_unlock (&lock);
+}
+
+void
 ext2_journal_reap_for (unsigned long blocks)
 {
   unsigned long last_one;
@@ -232,4 +253,48 @@ ext2_journal_reap_for (unsigned long blocks)
 	 && le32toh (sblock->s_free_blocks_count) < blocks)
     pthread_cond_wait (&changed, &lock);
   pthread_mutex_unlock (&lock);
+}
+
+/* How long the reaper is idle before no more nodes are expected, and for how
+   many is waited.  The kernel may have pages of theirs to return first.  */
+#define IDLE_S 1
+#define MOST 1000
+
+/* Wait until another node is handed over.  */
+static bool
+wait_for_another (void)
+{
+  unsigned long before = handed;
+  struct timespec until;
+
+  clock_gettime (CLOCK_REALTIME, &until);
+  until.tv_sec += IDLE_S;
+  while (handed == before)
+    if (pthread_cond_timedwait (&changed, &lock, &until) == ETIMEDOUT)
+      break;
+  return handed != before;
+}
+
+int
+diskfs_journal_room (void)
+{
+  unsigned long before, last_one;
+  bool more = true;
+
+  /* Whatever may come has no name, and so is on the list of orphans.  */
+  if (! ext2_journal || ! sblock->s_last_orphan)
+    return 0;
+  /* Until then their data is the commit's to write, and keeps them.  */
+  journal_sync (ext2_journal);
+  pthread_mutex_lock (&lock);
+  before = done;
+  last_one = handed + MOST;
+  while (more && (long) (last_one - done) > 0)
+    if (done == handed)
+      more = wait_for_another ();
+    else
+      pthread_cond_wait (&changed, &lock);
+  more = done != before;
+  pthread_mutex_unlock (&lock);
+  return more;
 }

@@ -37,6 +37,11 @@ size_t diskfs_journal_most (size_t size);
    waits for the disk.  */
 error_t diskfs_journal_stop (error_t err);
 
+/* An operation found no room.  Wait for files that were closed without a name:
+   the kernel tells of them one by one, and it may have come first.  Nonzero if
+   there were any.  */
+int diskfs_journal_room (void);
+
 /* Another server is about to be called: let go of the operation, and take
    it up again.  Nothing may have changed in it, or no node is locked.  */
 void diskfs_journal_leave (void);
@@ -84,6 +89,12 @@ error_t diskfs_journal_truncate (struct node *np, off_t size);
 
 /* Nonzero if changes no longer reach the disk.  */
 error_t diskfs_journal_error (void);
+/* The file system is about to become read-only, or writable: all was synced,
+   and no RPC runs.  */
+void diskfs_journal_changing (int readonly);
+/* It has.  Nonzero if it could not become writable, or is read-only and what
+   it has is not all at home.  */
+error_t diskfs_journal_changed (int readonly);
 /* All was synced: nonzero if something could not be written since the last
    call.  */
 error_t diskfs_journal_synced (void);

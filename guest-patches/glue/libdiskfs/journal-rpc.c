@@ -197,6 +197,16 @@ diskfs_S_io_sigio (struct protid *cred)
 		    diskfs_J_io_sigio (cred));
 }
 
+/* Did the write at OFFSET fail for lack of room, and can be done anew?  (Where
+   the kernel copies many pages by itself it does not say why it failed.  What
+   was to be appended has moved the end of the file.)  */
+static int
+no_room (struct protid *cred, off_t offset, error_t err)
+{
+  return (err == ENOSPC || err == KERN_MEMORY_ERROR)
+    && ! (offset == -1 && (cred->po->openstat & O_APPEND));
+}
+
 /* What is too much for one operation is several: a write may end early, but
    never between two of them.  */
 kern_return_t
@@ -206,6 +216,7 @@ diskfs_S_io_write (struct protid *cred, const_data_t data,
 {
   size_t done = 0, piece;
   vm_size_t written;
+  int again, asked = 0;
   error_t err;
 
   do
@@ -218,8 +229,10 @@ diskfs_S_io_write (struct protid *cred, const_data_t data,
 					  &written));
       if (! err)
 	done += written;
+      again = ! asked && no_room (cred, offset, err) && diskfs_journal_room ();
+      asked |= again;
     }
-  while (! err && written == piece && done < datalen);
+  while (again || (! err && written == piece && done < datalen));
   *amt = done;
   return done > 0 ? 0 : err;
 }

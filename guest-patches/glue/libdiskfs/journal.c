@@ -27,6 +27,12 @@ diskfs_journal_stop (error_t err)
   return err;
 }
 
+int __attribute__ ((weak))
+diskfs_journal_room (void)
+{
+  return 0;
+}
+
 void __attribute__ ((weak))
 diskfs_journal_leave (void)
 {
@@ -99,6 +105,17 @@ error_t __attribute__ ((weak))
 diskfs_journal_truncate (struct node *np, off_t size)
 {
   return diskfs_truncate (np, size);
+}
+
+void __attribute__ ((weak))
+diskfs_journal_changing (int readonly)
+{
+}
+
+error_t __attribute__ ((weak))
+diskfs_journal_changed (int readonly)
+{
+  return 0;
 }
 
 error_t __attribute__ ((weak))
