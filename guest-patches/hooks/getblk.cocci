@@ -3,8 +3,7 @@
 @allocated@
 statement S;
 @@
-+if (result)
-+  ext2_journal_allocated (node, result, zero);
++ext2_journal_allocated (node, result, zero);
  if (result && zero) S
 
 @fresh@

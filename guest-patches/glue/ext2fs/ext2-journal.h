@@ -95,8 +95,8 @@ int ext2_journal_free_blocks (uint32_t block, unsigned long count);
 
 /* journal-fresh.c */
 
-/* NP was given BLOCK, under its alloc_lock; with ZERO as an indirect
-   block.  */
+/* NP was given BLOCK, or none if that is 0, under its alloc_lock; with ZERO as
+   an indirect block.  */
 void ext2_journal_allocated (struct node *np, uint32_t block, int zero);
 /* BLOCKS blocks from BLOCK on are about to be written, or freed.  */
 void ext2_journal_written (uint32_t block, unsigned long blocks);

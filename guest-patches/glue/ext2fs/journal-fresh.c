@@ -92,7 +92,7 @@ remember (struct node *np, block_t block)
 void
 ext2_journal_allocated (struct node *np, uint32_t block, int zero)
 {
-  if (! ext2_journal || ! journal_current ())
+  if (! block || ! ext2_journal || ! journal_current ())
     return;
   /* The disk is not asked what a new indirect block has: it might fail, and
      the block be taken and belong to nobody.  */

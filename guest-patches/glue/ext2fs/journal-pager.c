@@ -269,10 +269,12 @@ ext2_journal_write_ordered (void *ctx, uint64_t object, uint64_t first,
 {
   struct pager *pager = (struct pager *) (uintptr_t) object;
   struct node *np = pager_get_upi (pager)->node;
+  struct journal *j = __atomic_load_n (&ext2_journal, __ATOMIC_ACQUIRE);
 
   pager_sync_some (pager, first << log2_block_size, count << log2_block_size,
 		   1);
   /* What the kernel had nothing for.  */
-  ext2_journal_clear_fresh (np, journal_running_tid (ext2_journal));
+  if (j)
+    ext2_journal_clear_fresh (np, journal_running_tid (j));
   return atomic_exchange (&diskfs_node_disknode (np)->journal.unordered, 0);
 }
