@@ -64,8 +64,12 @@ class Live:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def phase(self, text: str) -> Iterator[None]:
-        """A stretch of work whose length is not known."""
+    def phase(self, text: str, *, told: bool = False) -> Iterator[None]:
+        """A stretch of work whose length is not known; `told`: it takes minutes, so where the
+        output is no terminal a line says that it began.
+        """
+        if told and not self._console.is_terminal:
+            self.note(text)
         task = self._bar.add_task(text, total=None, more="")
         try:
             yield

@@ -304,7 +304,7 @@ class _Runner:
             self._judging.judge(case)
 
     def _lists(self, variant: str) -> list[Case]:
-        with self._live.phase(f"{variant}: op lists in the guest"):
+        with self._live.phase(f"{variant}: op lists in the guest", told=True):
             cases = record_lists(
                 self._campaign,
                 self._recipe,

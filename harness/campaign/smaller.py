@@ -189,7 +189,7 @@ class _Search:
         folder = bounds.rundir.scratch / f"smaller-{self.boots + 1}"
         self._folders.append(folder)
         what = f"fewer operations for {group.oracle} {group.cause}: boot {self._budget.number}"
-        with bounds.live.phase(f"{what}, {len(lists)} lists of at most {longest}"):
+        with bounds.live.phase(f"{what}, {len(lists)} lists of at most {longest}", told=True):
             cases = record_once(
                 *(bounds.campaign, bounds.bench, lists, bounds.rundir, folder, bounds.versions)
             )

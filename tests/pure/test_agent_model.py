@@ -346,6 +346,13 @@ def test_every_moment_of_a_run_is_allowed_where_it_was_and_no_later_one(
     assert judged(allowed, tree_after(listing, position // 10), position)[0]
     begun = tree_after(listing, -(-position // 10))
     assert judged(allowed, begun, position) == (True, True)
+    # What all moments have in common that may be left is in each of these.
+    steady = allowed.steady(position)
+    assert steady is not None
+    for moment in orders.moments:
+        looks, sizes = looks_of(moment)
+        if allowed.judge(position, looks, sizes).durable is not None:
+            assert not allowed.missing(steady, looks, sizes)
 
 
 SET = single(
