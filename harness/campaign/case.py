@@ -52,6 +52,11 @@ class Case:
     def log(self) -> WriteLog:
         return WriteLog.read(self.log_path, self.base.stat().st_size)
 
+    @property
+    def wrote(self) -> bool:
+        """Whether the log has a write of the workload."""
+        return any(entry.is_write for entry in self.log.entries[self.begin :])
+
     @cached_property
     def journal_map(self) -> JournalMap | None:
         """Where the file system's journal is; None where it has none."""

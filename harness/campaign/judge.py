@@ -157,7 +157,7 @@ def run_verdicts(case: Case) -> tuple[Judgement, ...]:
         if case.outcome.fault:
             found.append(judge_error(case.outcome, case.work.names))
         if case.outcome.trial:
-            found.append(judge_landed(case.outcome))
+            found.append(judge_landed(case.outcome, wrote=case.wrote))
     return tuple(found)
 
 

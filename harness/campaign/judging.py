@@ -25,6 +25,7 @@ from harness.errors import InfraError
 from harness.report.text import counted
 from harness.rundir import RunDir
 from harness.verdicts import CrashModel, Oracle, Verdict
+from harness.workloads.journal import Ending
 
 KILLED = "killed.raw"  #: the disk as the kill left it, beside a case's base
 
@@ -47,10 +48,11 @@ class Judging:
         """Judge what is not judged yet of a case, and save an example of each failure.
 
         Raises `InfraError` when a tool or the host breaks, or when the crash proves nothing: no
-        write of the workload is in the log.
+        write of the workload is in the log, though no trial could have kept it from that.
         """
-        failed = case.outcome is not None and case.outcome.failed
-        if not failed and not any(entry.is_write for entry in case.log.entries[case.begin :]):
+        outcome = case.outcome
+        excused = outcome is not None and (outcome.failed or outcome.ending is Ending.CUT)
+        if not excused and not case.wrote:
             raise InfraError(
                 f"{case.name}: no write of the workload reached the log, so there is no crash",
                 hint="is the crashed disk the one that the guest mounts?",

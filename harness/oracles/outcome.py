@@ -21,11 +21,14 @@ def judge_liveness(outcome: Outcome, words: Sequence[str]) -> Judgement:
     return Judgement(Oracle.LIVENESS, Verdict.FAIL, text, (finding,))
 
 
-def judge_landed(outcome: Outcome) -> Judgement:
-    """Whether what was to befall the run did: a trial that missed has tried nothing."""
-    if outcome.missed:
-        text = f"the kill did not land: {outcome.missed}"
-        return Judgement(Oracle.LANDED, Verdict.VOID, text)
+def judge_landed(outcome: Outcome, *, wrote: bool) -> Judgement:
+    """Whether what was to befall the run did: a trial that missed has tried nothing.
+
+    `wrote`: the workload, or a recovery in the guest, had written something to the disk.
+    """
+    if outcome.missed or (outcome.ending is Ending.CUT and not wrote):
+        why = outcome.missed or f"{outcome.text}, and nothing had been written"
+        return Judgement(Oracle.LANDED, Verdict.VOID, f"the kill did not land: {why}")
     if outcome.fault and not outcome.failed:
         text = f"the fault did not land: the disk failed no {outcome.fault}"
         return Judgement(Oracle.LANDED, Verdict.VOID, text)

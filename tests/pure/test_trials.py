@@ -127,10 +127,11 @@ def test_a_kill_that_did_not_come_says_why(kill: dict[str, Any], why: str) -> No
 def test_a_trial_that_missed_is_void_and_one_that_landed_is_not() -> None:
     hit = Outcome(Ending.CUT, 1, "killed at entry 7", trial="kill-commit-1")
     fault = replace(hit, fault="write", failed=3)
-    said = {each: judge_landed(each).verdict for each in (hit, fault)}
+    said = {each: judge_landed(each, wrote=True).verdict for each in (hit, fault)}
     assert set(said.values()) == {Verdict.PASS}
-    for missed in (replace(hit, missed="too late"), replace(fault, failed=0)):
-        judged = judge_landed(missed)
+    early = judge_landed(hit, wrote=False)
+    late, idle = replace(hit, missed="too late"), replace(fault, failed=0)
+    for judged in (early, judge_landed(late, wrote=True), judge_landed(idle, wrote=True)):
         assert judged.verdict is Verdict.VOID and "did not land" in judged.reason
 
 
