@@ -31,7 +31,7 @@ from harness.report.campaign import (
     Side,
     Summary,
 )
-from harness.report.text import duration, size
+from harness.report.text import counted, duration, size
 from harness.verdicts import (
     CAMPAIGN_ORACLES,
     RUN_ORACLES,
@@ -172,6 +172,10 @@ def _sentence(side: Side) -> str:
     """Whether a variant lost anything."""
     if not side.states:
         return "has no state"
+    trials = side.of_log.get(Oracle.LANDED)
+    if side.safe and trials and trials.voids:
+        missed = f"{trials.voids} of {counted(trials.runs, 'trial')} did not land"
+        return f"all {side.states} states pass, but {missed}"
     if side.safe:
         return f"safe in all {side.states} states that an honest disk can leave"
     asked = [oracle.value for oracle, said in side.of_log.items() if said.fails]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from harness.campaign.compare import compare, exit_code
 from harness.campaign.spec import Campaign
+from harness.campaign.summary import _sentence
 from harness.crash.phases import Phase, PhaseReader, revoked, tagged
 from harness.crash.writelog import WriteLog
 from harness.disk.jbd2 import COMMIT, DESCRIPTOR, MAGIC, REVOKE, JournalMap
@@ -23,6 +24,7 @@ from harness.oracles.outcome import judge_error, judge_landed, judge_liveness
 from harness.report.campaign import OfRuns
 from harness.verdicts import CrashModel, Oracle, Verdict
 from harness.workloads.journal import Ending, Outcome
+from tests.pure.sample_campaign import summary
 from tests.pure.test_machine_argv import DISK, PATHS, spec, values
 from tests.pure.write_logs import Item, flush, write_log
 
@@ -146,6 +148,10 @@ def test_one_trial_that_missed_makes_the_verdict_of_all_void() -> None:
     assert exit_code([line]) is Exit.VOID
     assert str(OfRuns(Verdict.VOID, 0, 3, 1)) == "VOID 1 of 3"
     assert str(OfRuns(Verdict.VOID, 0, 3, 3)) == "VOID"
+    landed = {Oracle.LANDED: OfRuns(Verdict.VOID, 0, 3, 1)}
+    side = replace(summary().sides[0], of_log=landed)
+    assert _sentence(side) == "all 100 states pass, but 1 of 3 trials did not land"
+    assert "safe in all 100 states" in _sentence(replace(side, of_log={}))
 
 
 def test_a_run_on_a_failing_disk_ends_with_a_sync_that_has_to_tell() -> None:
