@@ -108,7 +108,8 @@ def _make_smaller(
             after = _size(smaller)
             shutil.rmtree(folder)
             source, scratch = Source(smaller.folder), bounds.rundir.scratch
-            save_example(bounds.campaign, smaller, group, source, cut, folder, scratch)
+            named = replace(smaller, name=case.name, seed=case.seed)
+            save_example(bounds.campaign, named, group, source, cut, folder, scratch)
     finally:
         search.clear()
     minimal = found.minimal and not search.cut_short

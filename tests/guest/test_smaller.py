@@ -53,6 +53,7 @@ def test_operations_that_a_failure_does_not_need_are_left_out(
     assert made["operations"] == 11 and made["left"] < 8 and made["boots"] == 1
     assert f"{made['left']} of 11 operations fail as well" in said
     case = json.loads((note.parent / "case.json").read_text())
+    assert case["name"] == made["case"] == "ext2-000001"
     assert len(case["work"]["ops"].splitlines()) == made["left"] + 2
 
     code, said = Run(["judge", str(note.parent)], out, scratch).start().finish()
