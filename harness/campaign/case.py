@@ -87,7 +87,9 @@ class Case:
         A driver that can't flush makes every order of writes possible on any file system, so
         states that differ in their order would say nothing of this one: there are none.
         """
-        limits = replace(campaign.states.limits, sector=campaign.disk.sector)
+        # The journal's superblock says where the log begins.
+        tail = self.journal_map.superblock_offset if self.journal_map else None
+        limits = replace(campaign.states.limits, sector=campaign.disk.sector, always=tail)
         if not self.log.flushes and not self.driver_flushes:
             limits = replace(limits, subsets=0, overlap=0, lying=0)
         return Plan(self.log, limits, self.begin)

@@ -106,9 +106,10 @@ class Limits:
     """How many states of each model are made.
 
     An epoch of at most `complete` writes has all its subsets; a larger one all that lack a single
-    write or consist of one, and at most `subsets` in all.  `torn`, `overlap` and `lying` bound
-    their model over the whole log, `torn_subsets` is for those of torn that are subsets.  `seed`
-    chooses where there are more.  `sector` is what the disk said it writes whole, in bytes.
+    write or consist of one, and at most `subsets` in all.  Where these are some by `seed`, writes
+    to `always`, an offset of the disk in bytes, are among the single ones.  `torn`, `overlap` and
+    `lying` bound their model over the whole log, `torn_subsets` is for those of torn that are
+    subsets.  `sector` is what the disk said it writes whole, in bytes.
     """
 
     seed: int = 1
@@ -120,6 +121,7 @@ class Limits:
     overlap: int = 0
     lying: int = 200
     sector: int = 512
+    always: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,11 +200,20 @@ class Plan:
         everything = frozenset(writes)
         single = [frozenset({write}) for write in writes] + [everything - {w} for w in writes]
         if len(single) > limits.subsets:
-            single = choice.sample(single, limits.subsets * 3 // 4)
+            wanted = {write for write in writes if self._is_always(self._entries[write])}
+            first = [frozenset({write}) for write in sorted(wanted)]
+            first += [everything - each for each in first]
+            some = choice.sample(single, limits.subsets * 3 // 4)
+            single = list(dict.fromkeys([*first, *some]))[: max(len(some), 1)]
         for each in single:
             yield Cut(model, upto, each)
         for number in range(limits.subsets - len(single)):
             yield Cut(model, upto, _sample(writes, number, choice))
+
+    def _is_always(self, entry: Entry) -> bool:
+        begin = entry.sector * self._log_sector
+        always = self._limits.always
+        return always is not None and begin <= always < begin + entry.length
 
     def _torn(self) -> Iterator[Cut]:
         """A write in part: its first sectors, or its last; chosen by seed where there are many."""

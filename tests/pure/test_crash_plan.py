@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -143,6 +144,19 @@ def test_the_seed_chooses_and_nothing_else(tmp_path: Path) -> None:
     _, log = made(tmp_path, [block(n % 8) for n in range(40)])
     plans = [tuple(Plan(log, Limits(seed=seed, subsets=20)).cuts()) for seed in (1, 1, 2)]
     assert plans[0] == plans[1] != plans[2]
+
+
+def test_a_large_epoch_lacks_what_says_where_the_log_begins(tmp_path: Path) -> None:
+    _, log = made(tmp_path, [block(1 + n % 6) for n in range(20)] + [block(7), block(2)])
+    for seed in range(5):
+        limits = Limits(seed=seed, subsets=6)
+        some, more = (
+            [cut.missing for cut in Plan(log, each).cuts() if cut.model is CrashModel.SUBSET]
+            for each in (limits, replace(limits, always=7 * BLOCK + 100))
+        )
+        assert len(some) == len(more) <= 6
+        assert {frozenset({20}), frozenset(range(22)) - {20}} <= set(more)
+        assert len(set(some) & set(more)) >= 2  # the others are those of the seed
 
 
 def test_what_recovery_wrote_is_found_and_undone(tmp_path: Path) -> None:
