@@ -129,9 +129,9 @@ MIXES: dict[str, Mix] = {
     ),
     "moves": Mix(
         "many folders that are moved about, and nobody syncs: threads wait for room in the log",
-        2,
+        4,
         {"rename-folder": 30, "mkdir": 6, "rename": 6, "creat": 2},
-        folders=350,
+        folders=175,
     ),
     "shells": Mix(
         "scripts that write from several shells, and nobody syncs",
