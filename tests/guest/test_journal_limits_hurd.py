@@ -161,9 +161,9 @@ def test_an_orphan_that_cannot_be_read(ours: str, tmp_path: Path, scratch: Path)
     assert_sound(disk)
 
 
-def small_disk(disk: Path) -> None:
+def small_disk(disk: Path, mib: int = 64) -> None:
     with disk.open("wb") as file:
-        file.truncate(64 << 20)
+        file.truncate(mib << 20)
     mke2fs = "mke2fs -q -F -t ext3 -b 4096 -I 128 -o hurd -J size=4 -E nodiscard"
     process.run([*mke2fs.split(), str(disk)])
 
@@ -187,7 +187,7 @@ def test_a_new_block_is_not_read(ours: str, tmp_path: Path, scratch: Path) -> No
 def test_an_unwritten_block_has_no_old_data(ours: str, tmp_path: Path, scratch: Path) -> None:
     """Of a fault within the range of another's write, which ends before that page."""
     disk = tmp_path / "disk.raw"
-    small_disk(disk)
+    small_disk(disk, 16)
     hole = f"{MOUNTED}/hole"
     with booted(ours, disk, tmp_path, scratch, programs=("within",)) as hurd:
         hurd.must(f"{hurd.mount} && truncate -s 28K {hole}")
@@ -205,12 +205,12 @@ def test_an_unwritten_block_has_no_old_data(ours: str, tmp_path: Path, scratch: 
 
 
 def test_files_closed_on_a_full_disk(ours: str, tmp_path: Path, scratch: Path) -> None:
-    """The room of 300 files without a name, for a write right behind their end."""
+    """The room of 200 files without a name, for a write right behind their end."""
     disk = tmp_path / "disk.raw"
-    small_disk(disk)
+    small_disk(disk, 24)
     with booted(ours, disk, tmp_path, scratch, programs=("closed",)) as hurd:
         hurd.must(hurd.mount)
-        hurd.must(f"/bin/closed {MOUNTED} 300 131072 1", timeout=300)
+        hurd.must(f"/bin/closed {MOUNTED} 200 65536 2", timeout=300)
         hurd.unmount()
     assert_sound(disk)
 
