@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__
+from harness import __version__, sources
 from harness.cli_campaign import campaign, judge, mutants
 from harness.cli_image import image_app
 from harness.cli_variants import variants_app
@@ -30,7 +30,7 @@ _EXITS = """
 [bold]2[/bold] wrong option, recipe or scenario · [bold]3[/bold] QEMU, the host or a tool broke ·
 [bold]4[/bold] the guest panicked, hung or never answered ·
 [bold]5[/bold] nothing unexpected, but a verdict is VOID · [bold]70[/bold] a bug of hurdle ·
-[bold]130[/bold] Ctrl-C · [bold]143[/bold] SIGTERM
+[bold]130[/bold] Ctrl-C · [bold]141[/bold] a closed pipe · [bold]143[/bold] SIGTERM
 """
 
 app = typer.Typer(
@@ -213,7 +213,7 @@ def report(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"hurdle {__version__}")
+        print(f"hurdle {__version__}, sources {sources()}")
         raise typer.Exit
 
 

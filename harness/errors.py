@@ -20,6 +20,7 @@ class Exit(IntEnum):
     VOID = 5  #: nothing unexpected, but at least one verdict proves nothing
     BUG = 70  #: hurdle itself failed; sysexits.h calls it EX_SOFTWARE
     INTERRUPTED = 130  #: Ctrl-C
+    PIPE = 141  #: nobody reads what it prints any more, as of SIGPIPE
     TERMINATED = 143  #: SIGTERM
 
 

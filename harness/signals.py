@@ -10,17 +10,18 @@ from types import FrameType
 from harness.errors import Exit
 
 _WANTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGPIPE: Exit.PIPE}
 
 
 class Stopped(BaseException):
-    """SIGINT, SIGTERM or SIGHUP arrived.
+    """SIGINT, SIGTERM or SIGHUP arrived, or nobody reads the output any more (SIGPIPE).
 
     No `KeyboardInterrupt`: libraries on the way swallow that one and end the program themselves.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
-        self.exit_code = Exit.INTERRUPTED if signum == signal.SIGINT else Exit.TERMINATED
+        self.exit_code = _CODES.get(signal.Signals(signum), Exit.TERMINATED)
 
 
 _depth = 0  # of `held`

@@ -27,7 +27,7 @@ Fails = Callable[[Sequence[OpList]], Sequence[bool | None]]
 
 @dataclass(frozen=True)
 class Fewer:
-    """The shortest list that was found to fail; `minimal`: none of its operations can go alone."""
+    """The shortest list that was found to fail; `minimal`: no single one more was found to go."""
 
     ops: OpList
     minimal: bool

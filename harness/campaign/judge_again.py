@@ -31,6 +31,7 @@ from harness.disk.copy import sparse_copy
 from harness.doctor import require
 from harness.errors import Exit, UsageError
 from harness.rundir import scratch_base
+from harness.terminal import Terminal
 from harness.verdicts import Judgement, Oracle, Verdict
 
 
@@ -41,7 +42,7 @@ def judge_again(folder: Path, image: Path | None = None) -> Exit:
     it doesn't, so `git bisect run` understands it.
     """
     require("e2fsck", "debugfs", "setpriv")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     if is_case(folder) and not (folder / FAILURE).is_file():
         if image is not None:
             raise UsageError(f"{folder} is a run, no crash state", hint="leave out --image")

@@ -55,7 +55,8 @@ class Judging:
         if not excused and not case.wrote:
             raise InfraError(
                 f"{case.name}: no write of the workload reached the log, so there is no crash",
-                hint="is the crashed disk the one that the guest mounts?",
+                hint="let the workload write something: more operations, or a sync at their end; "
+                "else look whether the crashed disk is the one that the guest mounts",
             )
         contents = self._planned(case)
         began = time.monotonic()

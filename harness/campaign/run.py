@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.campaign.again import next_disk
 from harness.campaign.case import Case, is_case, load_case
 from harness.campaign.compare import Line, exit_code
@@ -52,6 +50,7 @@ from harness.report.jsonl import JsonlWriter
 from harness.report.sides import side_table
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
+from harness.terminal import Terminal
 from harness.tools import tool
 from harness.variants.ready import ready_image
 
@@ -167,10 +166,10 @@ def _tell(
     return lines
 
 
-def _console() -> Console:
+def _console() -> Terminal:
     """The terminal; a file or a pipe gets lines that hold the last table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
+    console = Terminal()
+    return console if console.is_terminal else Terminal(width=_WIDTH)
 
 
 def _variants(campaign: Campaign, recipe: Recipe, wanted: str | None) -> tuple[str, ...]:

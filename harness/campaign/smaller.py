@@ -24,6 +24,7 @@ from harness.campaign.group import Group
 from harness.campaign.lab import Source
 from harness.campaign.lists import record_once
 from harness.campaign.live import Live
+from harness.campaign.reproducer import README
 from harness.campaign.spec import Campaign
 from harness.campaign.store import Store
 from harness.campaign.work import ListWork, StepsWork
@@ -121,8 +122,15 @@ def _make_smaller(
         "minimal": minimal,
     }
     write_atomically(folder / NOTE, json.dumps(note, indent=1).encode())
-    why = "none of them can go" if minimal else budget.why
+    why = "none was found that can go" if minimal else budget.why
+    _tell(folder, f"{after} of the run's {before} operations are enough; {why}.")
     bounds.live.note(f"{folder.name}: {after} of {before} operations fail as well; {why}")
+
+
+def _tell(folder: Path, text: str) -> None:
+    readme = folder / README
+    if readme.is_file():
+        write_atomically(readme, readme.read_bytes() + f"\n## Made smaller\n\n{text}\n".encode())
 
 
 def operations(case: Case) -> OpList | None:

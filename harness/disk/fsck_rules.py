@@ -114,6 +114,8 @@ RULES = (
     _rule("multiply-claimed-block", _DAMAGE, r"[Mm]ultiply-claimed block|^Pass 1[BCD]: "),
     _rule("multiply-claimed-block", _DAMAGE, r"^Running additional passes|^\(There are \d+ inodes"),
     _rule("multiply-claimed-block", _DAMAGE, r"^File .* has \d+ multiply-claimed"),
+    _rule("multiply-claimed-block", _DAMAGE, r"^Duplicate or bad block in use"),
+    _rule("multiply-claimed-block", _DAMAGE, r"^\s*\S.* \(inode #\d+, mod time .*\)$"),
     _rule("bad-symlink", _DAMAGE, r"^(?:Symlink|Fast symlink) .*invalid"),
     _rule("bad-special-file", _DAMAGE, r"^Special \(device"),
     _rule("extended-attribute", _DAMAGE, r"^[Ee]xtended attribute|^Inode \d+ has a bad extended"),

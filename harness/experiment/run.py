@@ -10,8 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.doctor import require
 from harness.errors import Exit, GuestError, HurdleError, InfraError, UsageError
 from harness.events import (
@@ -41,6 +39,7 @@ from harness.report.html import write_all
 from harness.report.jsonl import JsonlWriter
 from harness.rundir import RunDir, claimed
 from harness.signals import Stopped
+from harness.terminal import Terminal
 from harness.variants.ready import ready_image
 from harness.verdicts import SCENARIO_ORACLES, CrashModel, Verdict
 from harness.workloads.scenario import Fields, Scenario
@@ -74,7 +73,7 @@ def run_experiment(
     _claim(out, force)
     request = Request(scenario, recipe, image, variants, command)
     seen: list[Event] = []
-    console = Console()
+    console = Terminal()
     with RunDir(out) as rundir, JsonlWriter(rundir.out / RESULTS) as writer:
         bus = Bus(time.monotonic)
         bus.subscribe(seen.append)

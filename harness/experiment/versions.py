@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 
-from harness import __version__
+from harness import __version__, sources
 from harness.images.image import Image
 from harness.images.recipe import Recipe
 from harness.process import run
@@ -15,7 +15,7 @@ def versions(recipe: Recipe, image: Image) -> dict[str, str]:
     """Versions by name, for the report and the evidence."""
     arch = recipe.machine.arch
     asked: dict[str, Callable[[], str]] = {
-        "hurdle": lambda: __version__,
+        "hurdle": lambda: f"{__version__}, sources {sources()}",
         "python": platform.python_version,
         "QEMU": lambda: run([f"qemu-system-{arch}", "--version"]).stdout.splitlines()[0],
         "e2fsprogs": lambda: run(["e2fsck", "-V"]).stderr.splitlines()[0],

@@ -155,3 +155,20 @@ def test_a_full_disk_of_the_host_is_no_verdict() -> None:
         blame_host(said, Path("/scratch/boot.raw"))
     assert "HURDLE_SCRATCH" in (caught.value.hint or "")
     blame_host(DANGLING, Path("/scratch/boot.raw"))
+
+
+SHARED = """Pass 1D: Reconciling multiply-claimed blocks
+(There are 2 inodes containing multiply-claimed blocks.)
+
+File ... (inode #13, mod time Sat Nov 21 20:56:33 2026)
+  has 1 multiply-claimed block(s), shared with 1 file(s):
+\t/S (inode #4100, mod time Sat Nov 21 20:56:35 2026)
+Clone multiply-claimed blocks? no
+
+Duplicate or bad block in use!
+"""
+
+
+def test_blocks_that_two_files_have_are_one_cause() -> None:
+    """The names of the files that share them are lines of their own."""
+    assert {code for code, _ in codes(SHARED)} == {"multiply-claimed-block"}

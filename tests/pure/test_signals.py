@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -57,3 +58,24 @@ def test_nohup_is_respected() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_reader_that_goes_away_ends_the_command_as_a_shell_expects() -> None:
+    """Not with 1, which says that a verdict differs."""
+    talk = (
+        "import sys\n"
+        "from harness.signals import Stopped\n"
+        "from harness.terminal import Terminal\n"
+        "try:\n"
+        "    Terminal().print('x' * 100000)\n"
+        "except Stopped as stop:\n"
+        "    print('the end', file=sys.stderr)\n"
+        "    sys.exit(int(stop.exit_code))\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", talk], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "the end\n")
