@@ -11,7 +11,9 @@ from pathlib import Path
 
 from harness.campaign.case import Case
 from harness.campaign.lab import Content, Examined, Source
+from harness.campaign.listverdict import answers
 from harness.campaign.store import Store
+from harness.campaign.work import ListWork
 from harness.campaign.workers import examine_batch
 from harness.crash.blocks import LoggedDisk, StateHasher
 from harness.crash.plan import Cut
@@ -153,7 +155,8 @@ def run_verdicts(case: Case) -> tuple[Judgement, ...]:
         )
     ]
     if case.outcome is not None:
-        found.append(judge_liveness(case.outcome, case.work.words))
+        wrong = answers(case, case.work) if isinstance(case.work, ListWork) else ()
+        found.append(judge_liveness(case.outcome, case.work.words, wrong))
         if case.outcome.fault:
             found.append(judge_error(case.outcome, case.work.names))
         if case.outcome.trial:

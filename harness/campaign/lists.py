@@ -175,6 +175,7 @@ def _case(
             end=_stretch(journal).stop,
             hurd=hurd,
             ordered_sizes=bench.recipe.variants[bench.variant].fs != "ext4",
+            full_disk=campaign.lists is not None and campaign.lists.full_disk,
         ),
         begin=0,
         strictness=campaign.strictness,

@@ -15,6 +15,7 @@ from harness.oracles.names import finding_of
 from harness.oracles.observed import FileSeen, Observed
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.agent.allowed import Allowed
+from harness.workloads.agent.answers import wrong_answers
 from harness.workloads.agent.oplist import OpList, OpRef
 from harness.workloads.agent.orders import Moment, Orders
 from harness.workloads.agent.pattern import CELL, Stretch, explains, fill, stretches
@@ -26,6 +27,15 @@ _ENDLESS = 1 << 62
 _WRITES = ("swrite", "write", "append")  # those that acknowledge themselves, on O_SYNC
 
 
+def answers(case: Case, work: ListWork) -> tuple[str, ...]:
+    """The operations of a list that ended as they can't, in words."""
+    return wrong_answers(_orders(case, work), full_disk=work.full_disk)
+
+
+def _orders(case: Case, work: ListWork) -> Orders:
+    return Orders(work.ops, work.journal, HURD if work.hurd else LINUX, case.strictness)
+
+
 class ListOracles:
     """Judges the trees of one list's states."""
 
@@ -34,7 +44,7 @@ class ListOracles:
     def __init__(self, case: Case, work: ListWork) -> None:
         self._work = work
         self._level = case.strictness.value
-        self._orders = Orders(work.ops, work.journal, HURD if work.hurd else LINUX, case.strictness)
+        self._orders = _orders(case, work)
         self._allowed = Allowed(self._orders, ordered_sizes=work.ordered_sizes)
         self._shared = frozenset(_shared_cells(work.ops))
         #: by a block's content, its place in the file, and how much of it is the file's

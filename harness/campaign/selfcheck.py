@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from harness.campaign.case import Case
 from harness.campaign.examine import Examiner
+from harness.campaign.judge import run_verdicts
 from harness.campaign.listverdict import ListOracles
 from harness.campaign.work import ListWork
 from harness.crash.blocks import BLOCK, ZERO_ID, LoggedDisk, block_id
@@ -31,6 +32,7 @@ from harness.verdicts import CrashModel, Judgement, Oracle, Verdict
 from harness.workloads.agent.marks import Span
 from harness.workloads.agent.oplist import OpList, OpRef, parse
 from harness.workloads.agent.pattern import fill
+from harness.workloads.journal import Ending, Outcome
 from harness.workloads.model import Look, history
 from harness.workloads.scenario import Step
 
@@ -95,6 +97,22 @@ def check_list_oracles(scratch: Path) -> None:
             for said in judge.judge(Cut(CrashModel.PREFIX, 0), seen):
                 if said.oracle is oracle and said.verdict is not expected:
                     raise _blind(oracle, what, expected, said.reason)
+        _check_answers(case, work)
+
+
+def _check_answers(case: Case, work: ListWork) -> None:
+    """A healthy disk gives no call for EIO; nor has a name that is new anything in its way."""
+    for number, errno, expected in (
+        (0, "OK", Verdict.PASS),
+        (2, "EIO", Verdict.FAIL),
+        (3, "EEXIST", Verdict.FAIL),
+    ):
+        spans = [replace(s, errno=errno if n == number else "OK") for n, s in enumerate(work.spans)]
+        ran = replace(case, work=replace(work, spans=tuple(spans)), outcome=Outcome(Ending.ALL, 3))
+        said = next(each for each in run_verdicts(ran) if each.oracle is Oracle.LIVENESS)
+        if said.verdict is not expected:
+            what = f"a list whose operation {number} ended with {errno}"
+            raise _blind(said.oracle, what, expected, said.reason)
 
 
 def _list_trees(ops: OpList) -> Iterator[tuple[str, Oracle, Observed, Verdict]]:

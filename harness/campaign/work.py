@@ -78,7 +78,8 @@ class ListWork:
 
     `places` has for each entry of the case's log its number in the log of the whole run, in which
     the marks are; `end` is that of the list's last mark.  `spans` are in those numbers, too.
-    `ordered_sizes` says that a file's size is committed in order with the names.
+    `ordered_sizes` says that a file's size is committed in order with the names, `full_disk` that
+    the list may fill its disk, so that ENOSPC is an answer.
     """
 
     ops: OpList
@@ -87,6 +88,7 @@ class ListWork:
     end: int
     hurd: bool
     ordered_sizes: bool
+    full_disk: bool = False
 
     @cached_property
     def journal(self) -> OpJournal:
@@ -139,6 +141,7 @@ class ListWork:
             "end": self.end,
             "hurd": self.hurd,
             "ordered_sizes": self.ordered_sizes,
+            "full_disk": self.full_disk,
         }
 
 
@@ -201,6 +204,7 @@ def work_of(data: Mapping[str, Any]) -> Work:
             end=data["end"],
             hurd=data["hurd"],
             ordered_sizes=data["ordered_sizes"],
+            full_disk=data.get("full_disk", False),
         )
     if data["kind"] == "script":
         return ScriptWork(

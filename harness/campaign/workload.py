@@ -94,6 +94,8 @@ class Lists(Spec):
     sequences: tuple[Sequences, ...] = ()
     mixes: tuple[RandomMix, ...] = ()
     texts: tuple[str, ...] = ()  #: lists written out
+    #: the lists may fill their disk: ENOSPC is an answer, and SIGBUS of a write through a mapping
+    full_disk: bool = False
     #: the Hurd's kernel gives up all pages of directories, as if it were short of memory, and again
     #: after this pause
     reclaim: Annotated[Seconds, Field(le=60)] | None = None

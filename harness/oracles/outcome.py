@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.journal import Ending, Outcome
 
+_SHOWN = 8  # wrong answers that are kept of a run
 
-def judge_liveness(outcome: Outcome, words: Sequence[str]) -> Judgement:
-    """No operation hangs, and nothing dies; `words` are the operations in words."""
+
+def judge_liveness(outcome: Outcome, words: Sequence[str], wrong: Sequence[str] = ()) -> Judgement:
+    """No operation hangs, nothing dies, and each operation ends as it may.
+
+    `words` are the operations in words, `wrong` those that ended as they can't.
+    """
     if outcome.ending not in (Ending.HANG, Ending.DIED):
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" * (len(wrong) > 1)
+            findings = [Finding("operation-result", FindingClass.DAMAGE, text) for text in wrong]
+            return Judgement(
+                Oracle.LIVENESS, Verdict.FAIL, wrong[0] + more, tuple(findings[:_SHOWN])
+            )
         begun = f"{outcome.op + 1} of {len(words)} operations had begun"
         how = "one reported an error" if outcome.ending is Ending.ERROR else "none hung"
         return Judgement(Oracle.LIVENESS, Verdict.PASS, f"{begun}, {how}")

@@ -16,7 +16,8 @@ Table = list[tuple[str, ...]]  #: lines of cells; the first one has the columns'
 NOTE = (
     "A number is of states that fail; those that only a lying disk leaves are left out. "
     "`FAIL` is any oracle, `stops` are boots at which e2fsck -p waits for a person; "
-    "what judges a run is counted in runs, and liveness fails by a hang, a panic or a dead server."
+    "what judges a run is counted in runs, and liveness fails by a hang, a panic, a dead "
+    "server, or an operation that ends as it can't."
 )
 
 

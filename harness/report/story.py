@@ -40,7 +40,7 @@ ORACLES = {
     Oracle.PREFIX: "names and attributes are those of one moment of the workload",
     Oracle.STALE: "a file holds only bytes that were written to it",
     Oracle.BARRIER: "a flush lies before each commit block and behind it",
-    Oracle.LIVENESS: "no operation hangs, and nothing in the guest dies",
+    Oracle.LIVENESS: "no operation hangs or ends as it can't, and nothing in the guest dies",
     Oracle.ERROR: "an error that the disk reported for good reached an operation",
     Oracle.LANDED: "the kill or fault of each trial came while its workload ran",
     Oracle.AGREEMENT: "all recoverers leave the same tree",

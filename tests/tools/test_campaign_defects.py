@@ -126,6 +126,18 @@ def test_an_oracle_of_lists_that_passes_all_fails_its_self_check(
         campaign_selfcheck.check_list_oracles(folder)
 
 
+@pytest.mark.parametrize("defect", ["answers", "judge_liveness"])
+def test_an_oracle_that_passes_a_list_with_errors_fails_its_self_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    def blind(*_: object) -> object:
+        return Judgement(Oracle.LIVENESS, Verdict.PASS, "all is well") if "judge" in defect else ()
+
+    monkeypatch.setattr(f"harness.campaign.judge.{defect}", blind)
+    with pytest.raises(InfraError, match="liveness fails its self-check"):
+        campaign_selfcheck.check_list_oracles(folder)
+
+
 def test_a_quick_way_that_passes_all_fails_its_self_check(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

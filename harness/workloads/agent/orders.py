@@ -34,16 +34,24 @@ from harness.errors import InfraError
 from harness.oracles.acknowledged import Strictness
 from harness.workloads.agent.marks import OpJournal, Span
 from harness.workloads.agent.oplist import Op, OpList, OpRef
-from harness.workloads.agent.rules import LINUX, OK, Applied, Semantics, apply, object_of
+from harness.workloads.agent.rules import (
+    LINUX,
+    OK,
+    Applied,
+    Semantics,
+    apply,
+    object_of,
+    same_answer,
+)
 from harness.workloads.agent.tree import REGULAR, ROOT, Tree, fresh
 
 Cut = tuple[int, ...]
 
 #: operations that change neither a tree nor an open file
 QUIET = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sleep", "barrier", "msync"})
-#: results that depend on what the model does not know
-_CIRCUMSTANCES = frozenset(
-    {"ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EROFS", "SIGBUS", "ENOSYS", "ENOTSUP", "EMLINK"}
+#: results that no tree explains: what the operation did is not known (see `answers`)
+CIRCUMSTANCES = frozenset(
+    {"ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EROFS", "SIGBUS", "ENOSYS", "EMLINK"}
 )
 #: operations of which a part may be there when they fail so: they change a size, or bytes
 _IN_PART = frozenset({"write", "swrite", "append", "truncate", "mwrite"})
@@ -115,7 +123,7 @@ class Orders:
         """The spans of a thread's operations that may change something."""
         for index, op in enumerate(self.ops.threads[thread]):
             span = self.journal.spans.get(OpRef(thread, index))
-            if span is not None and op.name not in QUIET and span.errno not in _CIRCUMSTANCES:
+            if span is not None and op.name not in QUIET and span.errno not in CIRCUMSTANCES:
                 yield span
 
     # The moments
@@ -147,7 +155,7 @@ class Orders:
         for thread, span in self.possible(moment.cut):
             op = self.ops.op(span.ref)
             done = apply(moment.tree, span.ref, op, self.semantics)
-            if span.end is not None and (done.errno == OK) != (span.errno == OK):
+            if span.end is not None and not same_answer(done.errno, span.errno):
                 stuck.append(
                     f"operation {span.ref.index} of thread {span.ref.thread} ({op}) ended with "
                     f"{span.errno}, where the model has {done.errno}"
@@ -200,7 +208,7 @@ class Orders:
         files = frozenset(found)
         if files not in self._writers_of:  # thousands of links share them
             spans = self.journal.spans.items()
-            failed = frozenset(ref for ref, span in spans if span.errno in _CIRCUMSTANCES)
+            failed = frozenset(ref for ref, span in spans if span.errno in CIRCUMSTANCES)
             mine = (self._writers.get(number, ()) for number in files)
             self._writers_of[files] = failed.union(*mine)
         return self._writers_of[files]
@@ -222,7 +230,7 @@ class Orders:
 
     def _note_half(self, moment: Moment, ref: OpRef) -> None:
         span = self.journal.spans.get(ref)
-        if span is None or span.errno not in _CIRCUMSTANCES:
+        if span is None or span.errno not in CIRCUMSTANCES:
             return
         done = self.done(moment.tree, span)
         for number in done.touched if done.errno == OK else ():
