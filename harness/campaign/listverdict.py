@@ -17,10 +17,10 @@ from harness.verdicts import Finding, FindingClass, Judgement, Oracle, Verdict
 from harness.workloads.agent.allowed import Allowed
 from harness.workloads.agent.answers import wrong_answers
 from harness.workloads.agent.oplist import OpList, OpRef
-from harness.workloads.agent.orders import Moment, Orders
+from harness.workloads.agent.orders import CIRCUMSTANCES, Moment, Orders
 from harness.workloads.agent.pattern import CELL, Stretch, explains, fill, stretches
 from harness.workloads.agent.rules import HURD, LINUX
-from harness.workloads.agent.tree import REGULAR, Node
+from harness.workloads.agent.tree import REGULAR, Tree
 
 _SHOWN = 8  # findings that are kept of one state
 _ENDLESS = 1 << 62
@@ -143,15 +143,13 @@ class ListOracles:
                 continue
             if path not in (paths if paths is not None else seen.files):
                 continue
-            if self._orders.displaced(number, position):
-                continue
             for by in self._latest(ack.by for ack in mine):
                 known = self._acknowledged(moment, by, position)
                 if known is None or number not in known.tree.nodes:
                     continue
                 data = _bytes(seen.files[path], seen)
                 gone = tuple(self._cut_off(number, by, position))
-                place = self._older(data, known.tree.nodes[number], by, gone)
+                place = self._older(data, known.tree, number, by, gone)
                 if place is not None:
                     text = f"/{path} differs from byte {place} on from what was written"
                     yield Finding("data-lost", FindingClass.DAMAGE, text)
@@ -191,25 +189,30 @@ class ListOracles:
     def _cut_off(self, number: int, by: OpRef, position: int) -> Iterator[tuple[int, int]]:
         """Where a file may hold zeros: behind a truncate that the sync `by` didn't wait for.
 
+        One that failed may have cut off anything, and a later write may lie behind it.
+
         It clears the rest of the file's last block in place, which is data: with data=ordered that
         is on the disk before the transaction that makes the file shorter.
         """
         spans = self._work.journal.spans
-        for ref, touched in self._orders.touched.items():
+        for ref in self._orders.wrote(number):
             op, span = self._work.ops.op(ref), spans[ref]
             late = span.end is None or span.end > spans[by].begin
-            if op.name == "truncate" and number in touched and span.begin < position and late:
+            if op.name == "truncate" and span.begin < position and late:
                 size = int(op.args[1])
                 # Where sizes are not in order, the tree does not say whether it was cut off.
-                yield size, size + -size % BLOCK if self._work.ordered_sizes else _ENDLESS
+                told = self._work.ordered_sizes and span.errno not in CIRCUMSTANCES
+                yield size, size + -size % BLOCK if told else _ENDLESS
 
     def _older(
-        self, data: bytes, node: Node, by: OpRef, gone: Sequence[tuple[int, int]]
+        self, data: bytes, tree: Tree, number: int, by: OpRef, gone: Sequence[tuple[int, int]]
     ) -> int | None:
         """The first byte that is older than one that had been written when the sync `by` began.
 
-        Zeros in the ranges `gone` are not older.
+        Zeros in the ranges `gone` are not older.  What was appended behind a failed operation may
+        be at any place, and is not looked for.
         """
+        node, half = tree.nodes[number], tree.halves.get(number)
         spans, run = self._work.journal.spans, self._work.ops.run
         since = spans[by].begin
         op = self._work.ops.op(by)
@@ -223,8 +226,10 @@ class ListOracles:
             written = spans[extent.ref]
             older = not own_only and written.end is not None and written.end <= since
             settled = extent.ref == by or older
+            displaced = half is not None and extent.ref in half.displaced
             if (
                 not settled
+                or displaced
                 or start >= end
                 or data[start:end] == fill(run, extent.ref, start, end - start)
             ):

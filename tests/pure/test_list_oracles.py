@@ -16,8 +16,9 @@ from harness.oracles.acknowledged import Strictness
 from harness.oracles.observed import FileSeen, Observed
 from harness.verdicts import CrashModel, Oracle, Verdict
 from harness.workloads.agent.allowed import looks_of
-from harness.workloads.agent.marks import Span
+from harness.workloads.agent.marks import OpJournal, Span
 from harness.workloads.agent.oplist import OpRef, parse
+from harness.workloads.agent.orders import Orders
 from harness.workloads.agent.pattern import fill
 from tests.pure.write_logs import Item, write_log
 
@@ -198,7 +199,7 @@ def test_a_write_that_failed_on_its_way_may_have_left_any_part(tmp_path: Path, e
     assert said_of(failed, second + second[:1])[Oracle.PREFIX] is Verdict.FAIL
     text = f"{head}append a 50\nfsync a\n"
     errnos = ("OK", "OK", errno, "OK", "OK")
-    bounds = ((0, 1), (1, 1), (1, 1), (1, 2), (2, 3))
+    bounds = tuple((n, n + 1) for n in range(5))
     behind, through = (oracles(tmp_path, text, bounds, errnos=e) for e in (errnos, ()))
     for length in (100, 2048, 4096):
         data = (second[:length] if length > 100 else first) + fill(RUN, OpRef(0, 3), length, 50)
@@ -249,3 +250,137 @@ def test_what_was_acknowledged_and_left_alone_is_due_in_any_tree(
     assert found[Oracle.PREFIX].verdict is Verdict.FAIL
     assert found[Oracle.DURABILITY].verdict is verdict
     assert word in found[Oracle.DURABILITY].reason
+
+
+def half(folder: Path, body: str, failed: int, errno: str = "ENOSPC") -> ListOracles:
+    """One thread, whose operation `failed` ended so; the crash is behind all of them."""
+    lines = body.split("; ")
+    text = f"hurdle-ops 1 run={RUN:06x}\nthread\n" + "\n".join(lines) + "\n"
+    base = folder / "base.raw"
+    base.write_bytes(bytes(1 << 20))
+    log = write_log(folder / "writes.log", [Item(0, bytes(BLOCK))])
+    spans = tuple(
+        Span(OpRef(0, n), 2 * n, 2 * n + 2, errno if n == failed else "OK")
+        for n in range(len(lines))
+    )
+    end = 2 * len(lines)
+    work = ListWork(parse(text), spans, (end,), end + 1, hurd=False, ordered_sizes=True)
+    return ListOracles(Case("c", "e", RUN, base, log, work, 0, Strictness.EXT3, True, {}), work)
+
+
+def by(index: int, start: int, length: int) -> bytes:
+    return fill(RUN, OpRef(0, index), start, length)
+
+
+GROWN = "creat a 0644; write a 0 4096; write a 4096 65536"
+EMPTIED = "creat a 0644; write a 0 65536; fsync a; truncate a 0"
+
+
+@pytest.mark.parametrize(
+    ("body", "failed", "good", "bad"),
+    [
+        # A truncate that went through has set the size, whatever was there.
+        (f"{GROWN}; truncate a 100; syncfs .", 2, by(1, 0, 100), by(1, 0, 4096)),
+        (
+            f"{GROWN}; open @0 a wr+trunc 0644; syncfs .; write a 0 40000; fsync a; syncfs .",
+            2,
+            by(5, 0, 40000),
+            by(5, 0, 40000) + bytes(60000),
+        ),
+        # So has a write that lies behind all that the failed one may have done.
+        (
+            f"{GROWN}; write a 69632 64; syncfs .",
+            2,
+            by(1, 0, 4096) + bytes(65536) + by(3, 69632, 64),
+            by(1, 0, 4096) + by(2, 4096, 4096),
+        ),
+        # A truncate that failed may have cut off all, until that is written again.
+        (f"{EMPTIED}; syncfs .", 3, by(1, 0, 5000), by(1, 0, 65536) + bytes(1)),
+        (f"{EMPTIED}; write a 65536 64; syncfs .", 3, bytes(65536) + by(4, 65536, 64), b""),
+        (f"{EMPTIED}; write a 0 65536; syncfs .", 3, by(4, 0, 65536), b""),
+    ],
+)
+def test_a_part_is_allowed_until_something_takes_it_back(
+    tmp_path: Path, body: str, failed: int, good: bytes, bad: bytes
+) -> None:
+    judge = half(tmp_path, body, failed)
+    assert set(said_of(judge, good).values()) == {Verdict.PASS}
+    assert Verdict.FAIL in said_of(judge, bad).values()
+
+
+@pytest.mark.parametrize(
+    ("body", "failed", "good", "bad"),
+    [
+        # An append that began before the failed write is at its place.
+        (
+            "creat a 0644; append a 8192; fsync a; write a 8192 65536; syncfs .",
+            3,
+            by(1, 0, 8192),
+            bytes(8192),
+        ),
+        # One behind it is not, but that excuses no other bytes.
+        (
+            "creat a 0644; write a 0 8192; fsync a; write a 8192 65536; append a 32; syncfs .",
+            3,
+            by(1, 0, 8192) + by(3, 8192, 64) + by(4, 8256, 32),
+            bytes(8192) + by(4, 8192, 32),
+        ),
+        # A write within the file changes no size.
+        (
+            "creat a 0644; write a 0 8192; syncfs .; mwrite a 0 4096; append a 10; syncfs .",
+            3,
+            by(3, 0, 96) + by(1, 96, 8096) + by(4, 8192, 10),
+            bytes(8192) + by(4, 8192, 10),
+        ),
+        (
+            "creat a 0644; append a 100; fsync a; append a 65536; syncfs .",
+            3,
+            by(1, 0, 100),
+            bytes(100),
+        ),
+    ],
+)
+def test_bytes_that_were_synced_before_an_operation_failed_stay(
+    tmp_path: Path, body: str, failed: int, good: bytes, bad: bytes
+) -> None:
+    judge = half(tmp_path, body, failed)
+    assert set(said_of(judge, good).values()) == {Verdict.PASS}
+    assert said_of(judge, bad)[Oracle.DURABILITY] is Verdict.FAIL
+
+
+def test_bytes_of_a_failed_write_are_stale_in_another_file(tmp_path: Path) -> None:
+    body = "creat b 0644; write b 0 65536; unlink b; creat a 0644; write a 0 4096; syncfs ."
+    judge = half(tmp_path, body, 1)
+    assert said_of(judge, by(4, 0, 4096))[Oracle.STALE] is Verdict.PASS
+    assert said_of(judge, by(1, 0, 4096))[Oracle.STALE] is Verdict.FAIL
+    own = half(tmp_path, body.replace("write a 0 4096", "write a 0 4096; write a 0 4096"), 5)
+    assert said_of(own, by(5, 0, 96) + by(4, 96, 4000))[Oracle.STALE] is Verdict.PASS
+
+
+def test_a_verdict_does_not_depend_on_what_was_judged_before(tmp_path: Path) -> None:
+    """What of a file is in doubt is asked at two positions, in both orders."""
+    body = "creat a 0644; write a 0 8192; syncfs .; fsync a; write a 8192 65536; syncfs ."
+    orders = (list(order) for order in ((7, 9), (9, 7)))
+    found = []
+    for order in orders:
+        allowed = half(tmp_path, body, 4)._allowed
+        found.append({at: allowed.steady(at) for at in order})
+    one, other = ({at: s and s.objects for at, s in each.items()} for each in found)
+    assert one == other
+
+
+def test_orders_that_leave_different_doubts_are_different_moments(tmp_path: Path) -> None:
+    """A failed write before or behind a truncate: only behind it the file may be longer."""
+    text = (
+        f"hurdle-ops 1 run={RUN:06x}\nthread\ncreat a 0644\nbarrier x\nwrite a 0 9000\nsyncfs .\n"
+        "thread\nbarrier x\ntruncate a 100\n"
+    )
+    begins = {(0, 0): (0, 1), (0, 1): (1, 2), (1, 0): (1, 2), (0, 2): (2, 5), (1, 1): (2, 5)}
+    spans = [
+        Span(OpRef(*ref), begin, end, "ENOSPC" if ref == (0, 2) else "OK")
+        for ref, (begin, end) in begins.items()
+    ]
+    spans.append(Span(OpRef(0, 3), 5, 7, "OK"))
+    journal = OpJournal(RUN, {span.ref: span for span in spans}, None, 0, 8)
+    last = [m.tree for m in Orders(parse(text), journal).moments if m.cut == (2, 1)]
+    assert {tree.sizes(tree.paths()["a"]) for tree in last} == {(100, 100), (100, 9000)}

@@ -17,7 +17,7 @@ from harness.workloads.agent.tree import (
     DIRECTORY,
     REGULAR,
     Digest,
-    Node,
+    Tree,
     add,
     directory_digest,
     entry_digest,
@@ -124,7 +124,7 @@ class Allowed:
         for moment in due:
             nodes = moment.tree.nodes
             own = {
-                (path, (number, nodes[number].look, self._sized(number, nodes[number], position)))
+                (path, (number, nodes[number].look, self._sized(moment.tree, number)))
                 for path, number in moment.tree.walk()
             }
             now.update(path for path, _ in own)
@@ -134,10 +134,11 @@ class Allowed:
         ever = {path for moment in earlier for path, _ in moment.tree.walk()}
         return Steady(dict(common or ()), frozenset(ever - now), due[-1])
 
-    def _sized(self, number: int, node: Node, position: int) -> int | None:
+    def _sized(self, tree: Tree, number: int) -> int | None:
         """A file's size, where the tree has to have it."""
-        loose = node.kind != REGULAR or self.orders.in_part(number, position) is not None
-        return None if loose or not self._ordered_sizes else node.size
+        low, high = tree.sizes(number)
+        loose = tree.nodes[number].kind != REGULAR or low != high
+        return None if loose or not self._ordered_sizes else low
 
     def missing(
         self, steady: Steady, looks: Mapping[str, Look], sizes: Mapping[str, int]
@@ -184,18 +185,17 @@ class Allowed:
             for path, number in tree.walk()
             if tree.nodes[number].kind == REGULAR and tree.nodes[number].size != sizes[path]
         }
-        bounds = {number: [tree.nodes[number].size] for number in wrong.values()}
+        bounds = {number: [*tree.sizes(number)] for number in wrong.values()}
         for _, span in self.orders.possible(moment.cut):
             if span.begin < position:
                 after = self.orders.done(tree, span)
                 for number in after.touched & bounds.keys():
-                    node = after.tree.nodes.get(number)
-                    bounds[number].append(node.size if node else 0)
-        for path, number in wrong.items():
-            less, more = self.orders.in_part(number, position) or (0, 0)
-            if not min(bounds[number]) + less <= sizes[path] <= max(bounds[number]) + more:
-                return False
-        return True
+                    there = number in after.tree.nodes
+                    bounds[number] += after.tree.sizes(number) if there else (0, 0)
+        return all(
+            min(bounds[number]) <= sizes[path] <= max(bounds[number])
+            for path, number in wrong.items()
+        )
 
     def _late(self, moment: Moment, times: Mapping[str, int] | None) -> list[str]:
         """The times of last modification that are others than a moment has, in words.

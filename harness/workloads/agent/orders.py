@@ -32,6 +32,7 @@ from functools import cached_property
 
 from harness.errors import InfraError
 from harness.oracles.acknowledged import Strictness
+from harness.workloads.agent.halves import IN_PART, followed, half_done
 from harness.workloads.agent.marks import OpJournal, Span
 from harness.workloads.agent.oplist import Op, OpList, OpRef
 from harness.workloads.agent.rules import (
@@ -53,8 +54,6 @@ QUIET = frozenset({"fsync", "fdatasync", "sync", "syncfs", "sleep", "barrier", "
 CIRCUMSTANCES = frozenset(
     {"ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EROFS", "SIGBUS", "ENOSYS", "EMLINK"}
 )
-#: operations of which a part may be there when they fail so: they change a size, or bytes
-_IN_PART = frozenset({"write", "swrite", "append", "truncate", "mwrite"})
 #: operations that an fdatasync cares for, where they change a size
 _SIZES = frozenset({"write", "swrite", "append", "truncate", "creat", "open"})
 _LIMIT = 400_000
@@ -111,9 +110,6 @@ class Orders:
         self._children: dict[tuple[int, str], set[int]] = {}
         self._note_objects(None, self.start, self.start.nodes)
         self._subjects: dict[OpRef, int] = {}
-        #: by file: the operations on it that failed on their way, and by how much they would have
-        #: changed its size, in bytes
-        self._halves: dict[int, dict[OpRef, int]] = {}
         self.moments: tuple[Moment, ...] = tuple(self._walk())
         self._acks = sorted(self._acknowledged(), key=lambda ack: ack.at)
         self._ends = [ack.at for ack in self._acks]
@@ -123,7 +119,9 @@ class Orders:
         """The spans of a thread's operations that may change something."""
         for index, op in enumerate(self.ops.threads[thread]):
             span = self.journal.spans.get(OpRef(thread, index))
-            if span is not None and op.name not in QUIET and span.errno not in CIRCUMSTANCES:
+            if span is None or op.name in QUIET:
+                continue
+            if op.name in IN_PART or span.errno not in CIRCUMSTANCES:
                 yield span
 
     # The moments
@@ -145,7 +143,7 @@ class Orders:
             stuck: list[str] = []
             for moment in level.values():
                 for new in self._next(moment, stuck):
-                    following[new.cut, new.tree.digest] = new
+                    following[new.cut, new.tree.digest, new.tree.halves] = new
             if stuck and not following:
                 self.contradiction = stuck[0]
             level = following
@@ -154,8 +152,10 @@ class Orders:
         self._note_subjects(moment)
         for thread, span in self.possible(moment.cut):
             op = self.ops.op(span.ref)
-            done = apply(moment.tree, span.ref, op, self.semantics)
-            if span.end is not None and not same_answer(done.errno, span.errno):
+            done = self.done(moment.tree, span)
+            if span.errno in CIRCUMSTANCES:
+                done = half_done(moment.tree, done, op)
+            elif span.end is not None and not same_answer(done.errno, span.errno):
                 stuck.append(
                     f"operation {span.ref.index} of thread {span.ref.thread} ({op}) ended with "
                     f"{span.errno}, where the model has {done.errno}"
@@ -198,7 +198,6 @@ class Orders:
         """The operations that may have changed a file which a path may have led to, in any order.
 
         None where that is not known: no order has such a path, or what came later has no order.
-        An operation that failed by circumstance may have done a part of its work on any file.
         """
         found = {ROOT}
         for name in path.split("/"):
@@ -207,14 +206,15 @@ class Orders:
             return None
         files = frozenset(found)
         if files not in self._writers_of:  # thousands of links share them
-            spans = self.journal.spans.items()
-            failed = frozenset(ref for ref, span in spans if span.errno in CIRCUMSTANCES)
-            mine = (self._writers.get(number, ()) for number in files)
-            self._writers_of[files] = failed.union(*mine)
+            self._writers_of[files] = frozenset().union(*map(self.wrote, files))
         return self._writers_of[files]
 
+    def wrote(self, number: int) -> frozenset[OpRef]:
+        """The operations that changed a file in some order, or failed on their way to."""
+        return frozenset(self._writers.get(number, ()))
+
     def _note_subjects(self, moment: Moment) -> None:
-        """Remember which objects the threads' next syncs mean, and what failed on its way."""
+        """Remember which objects the threads' next syncs mean."""
         for thread, done in enumerate(moment.cut):
             spans = self.threads[thread]
             begin = spans[done - 1].ref.index + 1 if done else 0
@@ -225,35 +225,6 @@ class Orders:
                     number = object_of(moment.tree, thread, op.args[0])
                     if number is not None:
                         self._subjects[OpRef(thread, index)] = number
-                if op.name in _IN_PART:
-                    self._note_half(moment, OpRef(thread, index))
-
-    def _note_half(self, moment: Moment, ref: OpRef) -> None:
-        span = self.journal.spans.get(ref)
-        if span is None or span.errno not in CIRCUMSTANCES:
-            return
-        done = self.done(moment.tree, span)
-        for number in done.touched if done.errno == OK else ():
-            before, after = moment.tree.nodes[number], done.tree.nodes[number]
-            halves = self._halves.setdefault(number, {})
-            halves[ref] = max(after.size - before.size, halves.get(ref, 0), key=abs)
-
-    def in_part(self, number: int, position: int) -> tuple[int, int] | None:
-        """By how much a file may be smaller and larger than its moments say, in bytes.
-
-        An operation that ended with an error such as ENOSPC has left what it had done until then:
-        any part, which no later operation takes back.  None where none had begun.
-        """
-        spans = self.journal.spans
-        begun = [
-            by for ref, by in self._halves.get(number, {}).items() if spans[ref].begin < position
-        ]
-        return (sum(min(by, 0) for by in begun), sum(max(by, 0) for by in begun)) if begun else None
-
-    def displaced(self, number: int, position: int) -> bool:
-        """Whether bytes of a file may be elsewhere than its moments say: appended behind a part."""
-        names = (self.ops.op(ref).name for ref in self._writers.get(number, ()))
-        return self.in_part(number, position) is not None and "append" in names
 
     # What was acknowledged
 
@@ -379,8 +350,9 @@ class Orders:
         return found
 
     def done(self, tree: Tree, span: Span) -> Applied:
-        """What an operation makes of a tree."""
-        return apply(tree, span.ref, self.ops.op(span.ref), self.semantics)
+        """What an operation makes of a tree when it goes through."""
+        op = self.ops.op(span.ref)
+        return followed(tree, apply(tree, span.ref, op, self.semantics), span.ref, op)
 
 
 def _inode_changed(before: Tree, after: Tree, number: int) -> bool:

@@ -32,6 +32,18 @@ class Extent(NamedTuple):
     ref: OpRef
 
 
+class Half(NamedTuple):
+    """A file on which an operation failed on its way: its size is from `low` to `high` bytes.
+
+    What the operations `displaced` appended is not at its place in the model, but behind whatever
+    part there was.
+    """
+
+    low: int
+    high: int
+    displaced: frozenset[OpRef] = frozenset()
+
+
 class Digest(NamedTuple):
     """Of a node and all below it, without and with the sizes of regular files."""
 
@@ -42,6 +54,7 @@ class Digest(NamedTuple):
 _NO_NAMES: Map[str, int] = Map()
 _NO_PLACES: Map[tuple[int, str], None] = Map()
 _NO_SLOTS: Map[tuple[int, int], tuple[int, frozenset[str]]] = Map()
+_NO_HALVES: Map[int, Half] = Map()
 _NO_WEIGHTS: Map[int, int] = Map()
 _ZERO = Digest(0, 0)
 
@@ -80,7 +93,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
-    """A file system: nodes by the model's own numbers, and the threads' open files.
+    """A file system: nodes by the model's own numbers, the threads' open files, half-done files.
 
     A new node's number says which operation made it, so it is the same in whatever order the
     threads' operations came.
@@ -88,6 +101,12 @@ class Tree:
 
     nodes: Map[int, Node]
     slots: Map[tuple[int, int], tuple[int, frozenset[str]]] = _NO_SLOTS
+    halves: Map[int, Half] = _NO_HALVES
+
+    def sizes(self, number: int) -> tuple[int, int]:
+        """The least and the largest size that a file may have, in bytes."""
+        half, size = self.halves.get(number), self.nodes[number].size
+        return (half.low, half.high) if half else (size, size)
 
     @property
     def digest(self) -> Digest:
@@ -172,6 +191,7 @@ class Edit:
     def __init__(self, tree: Tree) -> None:
         self._nodes = tree.nodes.mutate()
         self._slots = tree.slots
+        self._halves = tree.halves
         self.touched: set[int] = set()
 
     @property
@@ -181,7 +201,7 @@ class Edit:
         return {n for n, node in nodes.items() if node is not None and node.mtime is not None}
 
     def done(self) -> Tree:
-        return Tree(self._nodes.finish(), self._slots)
+        return Tree(self._nodes.finish(), self._slots, self._halves)
 
     def node(self, number: int) -> Node:
         return self._nodes[number]
