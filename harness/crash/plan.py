@@ -37,17 +37,19 @@ class Cut:
     """A crash state: the entries below `upto`, without `missing`.
 
     `torn` is (entry, first byte, end) of the one write that is there in part, in bytes of its data.
+    `completed`: that write is the last one, and had completed; a cache that the disk lost held it.
     """
 
     model: CrashModel
     upto: int
     missing: frozenset[int] = frozenset()
     torn: tuple[int, int, int] | None = None
+    completed: bool = False
 
     @property
     def cut_short(self) -> bool:
-        """Whether the last write is there in part, so that it had not completed."""
-        return self.torn is not None and self.torn[0] == self.upto - 1
+        """Whether the last write is there in part and had not completed."""
+        return self.torn is not None and self.torn[0] == self.upto - 1 and not self.completed
 
     @property
     def settled(self) -> int:
@@ -62,12 +64,14 @@ class Cut:
             parts.append("without-" + _ranges(self.missing))
         if self.torn:
             parts.append("torn-{}.{}.{}".format(*self.torn))
+        if self.completed:
+            parts.append("completed")
         return "-".join(parts)
 
 
 _ID = re.compile(
     r"(?P<model>[a-z]+)-(?P<upto>\d+)(?:-without-(?P<missing>[\d.+]+))?"
-    r"(?:-torn-(?P<torn>\d+\.\d+\.\d+))?"
+    r"(?:-torn-(?P<torn>\d+\.\d+\.\d+)(?P<completed>-completed)?)?"
 )
 
 
@@ -83,7 +87,8 @@ def parse(name: str) -> Cut:
     if match["torn"]:
         entry, begin, end = map(int, match["torn"].split("."))
         torn = (entry, begin, end)
-    return Cut(CrashModel(match["model"]), int(match["upto"]), missing, torn)
+    completed = match["completed"] is not None
+    return Cut(CrashModel(match["model"]), int(match["upto"]), missing, torn, completed)
 
 
 def _ranges(numbers: Iterable[int]) -> str:
@@ -225,6 +230,8 @@ class Plan:
     def _torn_subsets(self) -> Iterator[Cut]:
         """A subset of an epoch, of which one write is there in part; all of it chosen by seed, a
         long epoch more often than a short one.
+
+        The epoch's last write may have been under way, or completed: each in turn.
         """
         choice = self._random("torn subsets")
         epochs = [
@@ -238,8 +245,9 @@ class Plan:
             ((epoch, parts),) = choice.choices(epochs, weights)
             torn = choice.choice(parts)
             missing = _sample(epoch.writes, number, choice) - {torn[0]}
-            if missing:  # else it may be a torn prefix
-                found[Cut(CrashModel.TORN, epoch.end, missing, torn)] = None
+            completed = torn[0] == epoch.end - 1 and number % 2 == 1
+            if missing or completed:  # else it may be a torn prefix
+                found[Cut(CrashModel.TORN, epoch.end, missing, torn, completed)] = None
         yield from found
 
     def _parts(self, writes: Iterable[int]) -> Iterator[tuple[int, int, int]]:

@@ -186,10 +186,13 @@ def test_a_subset_may_have_a_write_in_part_and_no_write_of_another_epoch(tmp_pat
     found = [cut for cut in cuts if cut.model is CrashModel.TORN]
     assert 30 < len(found) <= 60 and len(found) == len(set(found))
     for cut in found:
-        assert cut.torn and cut.missing and cut.upto == epoch.end
+        assert cut.torn and (cut.missing or cut.completed) and cut.upto == epoch.end
         assert cut.settled == epoch.end - cut.cut_short
+        assert (cut.torn[0] == epoch.end - 1) == (cut.cut_short or cut.completed)
         assert cut.torn[0] not in cut.missing and {cut.torn[0], *cut.missing} <= set(epoch.writes)
     assert any(cut.cut_short for cut in found) and not all(cut.cut_short for cut in found)
+    assert any(cut.completed for cut in found) and not all(cut.completed for cut in found)
+    assert not any(cut.cut_short and cut.completed for cut in found)
     other = Plan(log, Limits(seed=2, torn=0, torn_subsets=60)).cuts()
     assert found != [cut for cut in other if cut.model is CrashModel.TORN]
     alone = Plan(made(tmp_path, [block(0), flush(), block(1)])[1], Limits(torn=0, torn_subsets=9))

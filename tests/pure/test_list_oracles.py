@@ -384,3 +384,14 @@ def test_orders_that_leave_different_doubts_are_different_moments(tmp_path: Path
     journal = OpJournal(RUN, {span.ref: span for span in spans}, None, 0, 8)
     last = [m.tree for m in Orders(parse(text), journal).moments if m.cut == (2, 1)]
     assert {tree.sizes(tree.paths()["a"]) for tree in last} == {(100, 100), (100, 9000)}
+
+
+@pytest.mark.parametrize(("completed", "verdict"), [(False, Verdict.PASS), (True, Verdict.FAIL)])
+def test_a_write_that_completed_and_tore_in_the_cache_had_acknowledged_what_it_had(
+    tmp_path: Path, completed: bool, verdict: Verdict
+) -> None:
+    """The fsync returned behind the log's last write: with data that no flush covered, it lied."""
+    judge = oracles(tmp_path)
+    cut = Cut(CrashModel.TORN, 1, torn=(0, 0, 512), completed=completed)
+    said = judge.judge(cut, tree(judge, bytes(8192), 2))
+    assert {each.oracle: each.verdict for each in said}[Oracle.DURABILITY] is verdict
