@@ -55,17 +55,20 @@ def compare(
     """A line for each model and oracle; `counts` are the variant's own, `planned` its states.
 
     What did not report has not passed: a model without a verdict is INFRA, and VOID where the log
-    gave nothing to make a state of.
+    gave nothing to make a state of.  What is expected of a run as a whole is said with the prefixes,
+    and judged with the first model where there are none.
     """
     given: Counter[tuple[CrashModel, Oracle, Verdict]] = Counter()
     for _, model, oracle, verdict, count in counts:
         given[model, oracle, verdict] += count
     lines = []
+    whole = CrashModel.PREFIX if CrashModel.PREFIX in campaign.models else campaign.models[0]
     for model in campaign.models:
-        of_run = campaign.run_oracles if model is CrashModel.PREFIX else ()
+        of_run = campaign.run_oracles if model is whole else ()
         for oracle in (*campaign.state_oracles, *of_run):
-            own = {v: given[model, oracle, v] for v in Verdict if given[model, oracle, v]}
-            expected = campaign.expectation(variant, model, oracle)
+            told = CrashModel.PREFIX if oracle in of_run else model
+            own = {v: given[told, oracle, v] for v in Verdict if given[told, oracle, v]}
+            expected = campaign.expectation(variant, told, oracle)
             found = overall(own)
             if oracle is Oracle.LANDED and own.get(Verdict.VOID):
                 found = Verdict.VOID  # others that landed are no comfort for one that did not

@@ -161,6 +161,21 @@ def test_a_model_that_gave_no_verdict_has_not_passed() -> None:
     assert exit_code(compare(campaign, "ext3", counts, PLANNED)) is Exit.INFRA
 
 
+@pytest.mark.parametrize("prefixes", [True, False])
+@pytest.mark.parametrize("oracle", [Oracle.BARRIER, Oracle.LIVENESS])
+def test_a_run_is_judged_as_a_whole_without_prefixes_too(prefixes: bool, oracle: Oracle) -> None:
+    """Its verdicts are stored with the prefixes, whatever states there are."""
+    campaign = own(prefixes=prefixes)
+    counts = [each for each in passing(campaign, {}) if each[2] not in campaign.run_oracles]
+    for each in campaign.run_oracles:
+        verdict = Verdict.FAIL if each is oracle else Verdict.PASS
+        counts.append(("c", CrashModel.PREFIX, each, verdict, 1))
+    lines = compare(campaign, "ext3", counts, PLANNED)
+    (line,) = (each for each in lines if each.oracle is oracle)
+    assert line.model in campaign.models and line.found is Verdict.FAIL and not line.ok
+    assert exit_code(lines) is Exit.UNEXPECTED
+
+
 @pytest.mark.parametrize(
     ("oracle", "cause"), [(Oracle.STRUCTURE, "dangling-entry"), (Oracle.BOOT, "flag-clear")]
 )
