@@ -55,8 +55,8 @@ def compare(
     """A line for each model and oracle; `counts` are the variant's own, `planned` its states.
 
     What did not report has not passed: a model without a verdict is INFRA, and VOID where the log
-    gave nothing to make a state of.  What is expected of a run as a whole is said with the prefixes,
-    and judged with the first model where there are none.
+    gave nothing to make a state of.  What is expected of a run as a whole is said with the
+    prefixes, and judged with the first model where there are none.
     """
     given: Counter[tuple[CrashModel, Oracle, Verdict]] = Counter()
     for _, model, oracle, verdict, count in counts:
