@@ -56,6 +56,13 @@ expression list ES;
  diskfs_readonly_changed (readonly);
 +err = diskfs_journal_changed (readonly);
 
+// A halt: what comes later stays as it is.
+@halt@
+@@
++diskfs_journal_changing (1);
+ diskfs_readonly = 1;
+ diskfs_readonly_changed (1);
+
 @readonly@
 @@
  if (

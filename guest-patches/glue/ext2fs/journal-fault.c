@@ -54,6 +54,13 @@ fault_start (struct node *np, vm_offset_t page, struct journal_handle **h,
   bool own;
 
   ext2_journal_enter ();
+  /* Who makes the file system read-only waits for all that entered
+     before.  */
+  if (diskfs_readonly)
+    {
+      ext2_journal_exit ();
+      return EROFS;
+    }
   pthread_mutex_lock (&writer_lock);
   own = jn->writer && page >= jn->writes_from && page < jn->writes_end;
   if (own)
@@ -148,8 +155,12 @@ ext2_journal_unlock_page (struct user_pager_info *upi, vm_offset_t page)
   error_t err, stop;
   bool parent;
 
-  if (upi->type == DISK || ! ext2_journal)
+  if (upi->type == DISK)
     return ext2_unlock_page (upi, page);
+  if (! ext2_journal)
+    /* Read-only, as from a halt on, or without a journal.  */
+    return diskfs_readonly && ext2_journal_there () ? EROFS
+      : ext2_unlock_page (upi, page);
   if (diskfs_node_disknode (np)->journal.cutting
       && page >= diskfs_node_disknode (np)->journal.cut)
     return 0;

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <hurd/store.h>
 
 #include "journal-glue.h"
@@ -43,6 +44,7 @@ ext2_journal_unsupported (uint32_t features)
 
 /* Faults may come in between, one after the other.  */
 #define QUIESCE_TRIES 50
+#define QUIESCE_PAUSE_US 1000
 
 /* What kept the last quiesce from its end.  */
 static error_t unfinished;
@@ -59,10 +61,14 @@ quiesce (void)
     {
       /* Data that was lost has been said, and the log is empty all the
 	 same.  */
+      if (i > 0)
+	usleep (QUIESCE_PAUSE_US);
       journal_quiesce (ext2_journal);
       err = journal_error (ext2_journal) ?: ext2_journal_clear_recover ();
     }
-  if (err)
+  /* While it is writable something may always come in between, and who makes
+     it read-only tries once more.  */
+  if (err && (err != EBUSY || diskfs_readonly))
     ext2_warning ("the journal stays in use: %s", strerror (err));
   unfinished = err;
   return err;
@@ -330,12 +336,20 @@ reload (void)
   return err;
 }
 
-/* What the reaper has begun needs a writable file system to its end.  */
+/* What the reaper has begun needs a writable file system to its end, and so
+   has what a fault began since the last quiesce: the store takes no write
+   afterwards.  A fault that does not see diskfs_readonly yet has entered, and
+   RECOVER stays on until it is gone.  */
 void
 diskfs_journal_changing (int readonly)
 {
-  if (ext2_journal && readonly)
-    ext2_journal_reaper_stop ();
+  if (! ext2_journal || ! readonly)
+    return;
+  ext2_journal_reaper_stop ();
+  diskfs_readonly = 1;
+  if (! journal_error (ext2_journal)
+      && (ext2_journal_marked () || unfinished))
+    quiesce ();
 }
 
 error_t
@@ -354,9 +368,6 @@ ext2_journal_readonly_changed (int readonly)
     return;
   if (readonly)
     {
-      /* A fault may have been faster than the change.  */
-      if (ext2_journal && ext2_journal_marked () && ! journal_error (ext2_journal))
-	quiesce ();
       if (ext2_journal)
 	park ();
       return;

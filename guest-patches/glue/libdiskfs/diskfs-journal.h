@@ -89,11 +89,12 @@ error_t diskfs_journal_truncate (struct node *np, off_t size);
 
 /* Nonzero if changes no longer reach the disk.  */
 error_t diskfs_journal_error (void);
-/* The file system is about to become read-only, or writable: all was synced,
-   and no RPC runs.  */
+/* The file system is about to become read-only, also at a halt, or writable:
+   all was synced, and no RPC runs.  */
 void diskfs_journal_changing (int readonly);
-/* It has.  Nonzero if it could not become writable, or is read-only and what
-   it has is not all at home.  */
+/* It has.  Nonzero if it could not become writable, or if what it has could not
+   all be written home now.  Of a journal that had given up before, that was
+   said then.  */
 error_t diskfs_journal_changed (int readonly);
 /* All was synced: nonzero if something could not be written since the last
    call.  */
