@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -211,8 +212,27 @@ def test_files_closed_on_a_full_disk(ours: str, tmp_path: Path, scratch: Path) -
     with booted(ours, disk, tmp_path, scratch, programs=("closed",)) as hurd:
         hurd.must(hurd.mount)
         hurd.must(f"/bin/closed {MOUNTED} 200 65536 2", timeout=300)
+        assert_no_room_is_told_soon(hurd)
         hurd.unmount()
     assert_sound(disk)
+
+
+def assert_no_room_is_told_soon(hurd: Mounted) -> None:
+    """A file that stays in use without a name gives no room, and others that come and go none."""
+    fails = f"! dd if=/dev/zero of={MOUNTED}/no bs=4k count=4 conv=notrunc 2>/dev/null"
+    hurd.rc(f"touch {MOUNTED}/no; dd if=/dev/zero of={MOUNTED}/fill bs=64k; {fails}", timeout=300)
+    hold = f"exec 3>{MOUNTED}/open; rm {MOUNTED}/open; exec sleep 600"
+    hurd.must(f"({hold}) >/dev/null 2>&1 & echo $! > /tmp/pids; sleep 1")
+    start = monotonic()
+    hurd.must(" && ".join([fails] * 8))
+    assert monotonic() - start < 6
+    come_and_go = f"touch {MOUNTED}/t; rm {MOUNTED}/t; sleep 0.3"
+    loop = f"for i in $(seq 60); do {come_and_go}; done"
+    hurd.must(f"({loop}) >/dev/null 2>&1 & echo $! >> /tmp/pids; sleep 1")
+    start = monotonic()
+    hurd.must(fails)
+    assert monotonic() - start < 10
+    hurd.must("kill $(cat /tmp/pids); sleep 1")
 
 
 def test_a_damaged_log_is_not_written_over(ours: str, tmp_path: Path, scratch: Path) -> None:

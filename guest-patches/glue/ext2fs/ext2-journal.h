@@ -41,6 +41,8 @@ struct ext2_journal_node
   int steps;
   /* It was read by a handle, and had no name: another frees it, or has.  */
   int ghost;
+  /* When it was last seen to be in use without a name.  */
+  unsigned seen;
   /* Blocks that nobody has written yet.  */
   struct fresh *fresh;
 };

@@ -136,6 +136,8 @@ error_t ext2_journal_in_use (void);
 /* journal-node.c */
 
 void ext2_journal_load_orphans (void);
+/* How many nodes are on the list of orphans.  */
+size_t ext2_journal_orphans (void);
 
 /* journal-reap.c */
 

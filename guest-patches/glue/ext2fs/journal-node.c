@@ -39,6 +39,19 @@ find_orphan (ino_t inum, struct orphan **before)
   return *p ? p : NULL;
 }
 
+size_t
+ext2_journal_orphans (void)
+{
+  const struct orphan *o;
+  size_t count = 0;
+
+  pthread_mutex_lock (&orphan_lock);
+  for (o = orphans; o; o = o->next)
+    count++;
+  pthread_mutex_unlock (&orphan_lock);
+  return count;
+}
+
 static uint32_t
 next_of (const struct orphan *o)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "journal-glue.h"
 
@@ -255,31 +256,91 @@ ext2_journal_reap_for (unsigned long blocks)
   pthread_mutex_unlock (&lock);
 }
 
-/* How long the reaper is idle before no more nodes are expected, and for how
-   many is waited.  The kernel may have pages of theirs to return first.  */
-#define IDLE_S 1
-#define MOST 1000
+/* Nodes without a name that a client has open.  Called with IN_USE_LOCK
+   held.  */
+static pthread_mutex_t in_use_lock = PTHREAD_MUTEX_INITIALIZER;
+static size_t in_use;
+static unsigned look;
 
-/* Wait until another node is handed over.  */
+static error_t
+count_in_use (void *port)
+{
+  struct node *np = ((struct protid *) port)->po->np;
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+
+  if (np->dn_stat.st_nlink == 0 && jn->seen != look)
+    {
+      jn->seen = look;
+      in_use++;
+    }
+  return 0;
+}
+
+/* Are there nodes without a name that nobody has open, and so may be handed
+   over soon?  (One that is mapped is such a node, too.)  */
+static bool
+any_closed (void)
+{
+  bool closed;
+
+  pthread_mutex_lock (&in_use_lock);
+  in_use = 0;
+  look++;
+  closed = ports_class_iterate (diskfs_protid_class, count_in_use)
+    || ext2_journal_orphans () > in_use;
+  pthread_mutex_unlock (&in_use_lock);
+  return closed;
+}
+
+/* How long it takes until the kernel has told that a client closed a file; how
+   long the reaper is idle before no more nodes are expected, since the kernel
+   may have pages of theirs to return first; and how long is waited in all.  */
+#define NEWS_US 50000
+#define IDLE_S 1
+#define ROOM_S 5
+
+static struct timespec
+seconds_from_now (int seconds)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_REALTIME, &t);
+  t.tv_sec += seconds;
+  return t;
+}
+
+/* Wait for another node, which the reaper has not.  Called with LOCK held, which
+   is dropped meanwhile.  */
 static bool
 wait_for_another (void)
 {
   unsigned long before = handed;
   struct timespec until;
+  bool closed;
 
-  clock_gettime (CLOCK_REALTIME, &until);
-  until.tv_sec += IDLE_S;
-  while (handed == before)
+  pthread_mutex_unlock (&lock);
+  closed = any_closed ();
+  if (! closed)
+    {
+      usleep (NEWS_US);
+      closed = any_closed ();
+    }
+  pthread_mutex_lock (&lock);
+  until = seconds_from_now (IDLE_S);
+  while (closed && handed == before)
     if (pthread_cond_timedwait (&changed, &lock, &until) == ETIMEDOUT)
       break;
   return handed != before;
 }
 
 int
-diskfs_journal_room (void)
+diskfs_journal_room (size_t size)
 {
-  unsigned long before, last_one;
-  bool more = true;
+  unsigned long blocks = (size >> log2_block_size) + 2, before;
+  unsigned long want = blocks + blocks / addr_per_block + EXT2_N_BLOCKS;
+  struct timespec until = seconds_from_now (ROOM_S);
+  error_t err = 0;
+  bool enough;
 
   /* Whatever may come has no name, and so is on the list of orphans.  */
   if (! ext2_journal || ! sblock->s_last_orphan)
@@ -288,13 +349,14 @@ diskfs_journal_room (void)
   journal_sync (ext2_journal);
   pthread_mutex_lock (&lock);
   before = done;
-  last_one = handed + MOST;
-  while (more && (long) (last_one - done) > 0)
-    if (done == handed)
-      more = wait_for_another ();
-    else
-      pthread_cond_wait (&changed, &lock);
-  more = done != before;
+  while (! (enough = le32toh (sblock->s_free_blocks_count) >= want)
+	 && err != ETIMEDOUT)
+    if (done != handed)
+      err = pthread_cond_timedwait (&changed, &lock, &until);
+    else if (! wait_for_another ()
+	     || seconds_from_now (0).tv_sec >= until.tv_sec)
+      break;
+  enough |= done != before;
   pthread_mutex_unlock (&lock);
-  return more;
+  return enough;
 }

@@ -37,10 +37,10 @@ size_t diskfs_journal_most (size_t size);
    waits for the disk.  */
 error_t diskfs_journal_stop (error_t err);
 
-/* An operation found no room.  Wait for files that were closed without a name:
-   the kernel tells of them one by one, and it may have come first.  Nonzero if
-   there were any.  */
-int diskfs_journal_room (void);
+/* An operation found no room to write SIZE bytes.  Wait for files that were
+   closed without a name, a few seconds at most: the kernel tells of them one by
+   one, and it may have come first.  Nonzero if that was worth it.  */
+int diskfs_journal_room (size_t size);
 
 /* Another server is about to be called: let go of the operation, and take
    it up again.  Nothing may have changed in it, or no node is locked.  */

@@ -229,7 +229,8 @@ diskfs_S_io_write (struct protid *cred, const_data_t data,
 					  &written));
       if (! err)
 	done += written;
-      again = ! asked && no_room (cred, offset, err) && diskfs_journal_room ();
+      again = ! asked && no_room (cred, offset, err)
+	&& diskfs_journal_room (piece);
       asked |= again;
     }
   while (again || (! err && written == piece && done < datalen));

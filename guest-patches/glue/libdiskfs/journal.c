@@ -28,7 +28,7 @@ diskfs_journal_stop (error_t err)
 }
 
 int __attribute__ ((weak))
-diskfs_journal_room (void)
+diskfs_journal_room (size_t size)
 {
   return 0;
 }
