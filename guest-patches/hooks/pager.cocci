@@ -66,11 +66,11 @@
 +if (! werr)
 +  done += built;
 
+// The caller holds the node's alloc_lock.
 @written@
-statement S1, S2;
 @@
 +ext2_journal_written (pb->block, pb->num);
- if (pb->offs > 0) S1 else S2
+ pb->offs += length;
 
 @unlock@
 @@

@@ -100,7 +100,8 @@ int ext2_journal_free_blocks (uint32_t block, unsigned long count);
 /* NP was given BLOCK, or none if that is 0, under its alloc_lock; with ZERO as
    an indirect block.  */
 void ext2_journal_allocated (struct node *np, uint32_t block, int zero);
-/* BLOCKS blocks from BLOCK on are about to be written, or freed.  */
+/* BLOCKS blocks from BLOCK on have been written, under the alloc_lock of their
+   node.  */
 void ext2_journal_written (uint32_t block, unsigned long blocks);
 
 /* journal-trunc.c */

@@ -244,7 +244,8 @@ ext2_journal_free_run (block_t block, unsigned long count, bool metadata)
 		  block, count);
       return EINVAL;
     }
-  ext2_journal_written (block, count);
+  if (h)
+    ext2_journal_freed (block, count, journal_handle_tid (h));
   pthread_mutex_lock (&global_lock);
   /* Before the bits are clear, or an allocation might take a block that the
      journal does not yet hold back.  */

@@ -23,14 +23,16 @@
    commit, zeros are written to it.  A write costs an entry in a table, and
    mostly no more.
 
-   LOCK is held while the zeros are written: the page may come back just
-   then, and has to come after them.  */
+   What is done to a node's blocks is done under its alloc_lock: a page-out holds
+   it for reading until the block is written and no more known here.  So who
+   writes zeros holds it for writing.  A page-out that has begun is over then;
+   one that begins comes after the zeros.  */
 
 struct fresh
 {
   block_t block;
   journal_tid_t tid;		/* What gave the file the block.  */
-  struct fresh *next, **prev;	/* Of the same node.  */
+  struct fresh *next, **prev;	/* Of the same node; PREV may be null.  */
   hurd_ihash_locp_t locp;
 };
 
@@ -41,12 +43,19 @@ static struct hurd_ihash table
 static _Atomic unsigned long count;
 
 static void
+unlink_fresh (struct fresh *f)
+{
+  if (f->prev)
+    *f->prev = f->next;
+  if (f->next)
+    f->next->prev = f->prev;
+}
+
+static void
 forget (struct fresh *f)
 {
   hurd_ihash_locp_remove (&table, f->locp);
-  *f->prev = f->next;
-  if (f->next)
-    f->next->prev = f->prev;
+  unlink_fresh (f);
   free (f);
   count--;
 }
@@ -69,9 +78,11 @@ remember (struct node *np, block_t block)
 {
   struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
   struct fresh *f = malloc (sizeof *f);
+  bool known;
 
   pthread_mutex_lock (&lock);
-  if (f && hurd_ihash_add (&table, block, f) == 0)
+  known = f && hurd_ihash_add (&table, block, f) == 0;
+  if (known)
     {
       f->block = block;
       f->tid = journal_handle_tid (journal_current ());
@@ -81,12 +92,13 @@ remember (struct node *np, block_t block)
 	f->next->prev = &f->next;
       jn->fresh = f;
       count++;
-      f = NULL;
     }
-  else
-    ext2_journal_wrote (np, write_zeros (block));
   pthread_mutex_unlock (&lock);
-  free (f);
+  if (! known)
+    {
+      free (f);
+      ext2_journal_wrote (np, write_zeros (block));
+    }
 }
 
 void
@@ -129,22 +141,75 @@ ext2_journal_written (uint32_t block, unsigned long blocks)
   pthread_mutex_unlock (&lock);
 }
 
+/* What an earlier transaction gave, which is about to commit, would not find the
+   block when it looks for what to clear.  */
+void
+ext2_journal_freed (block_t block, unsigned long blocks, journal_tid_t tid)
+{
+  struct fresh *f;
+
+  if (count == 0)
+    return;
+  pthread_mutex_lock (&lock);
+  for (; blocks > 0 && count > 0; block++, blocks--)
+    if ((f = hurd_ihash_find (&table, block)) != NULL)
+      {
+	if ((int32_t) (f->tid - tid) < 0 && write_zeros (block))
+	  ext2_journal_fail (EIO, "a new block could not be cleared");
+	forget (f);
+      }
+  pthread_mutex_unlock (&lock);
+}
+
+/* What cannot be written stays known: it reads as zeros.  */
 void
 ext2_journal_clear_fresh (struct node *np, journal_tid_t before)
 {
+  struct disknode *dn = diskfs_node_disknode (np);
   struct fresh *f, *next;
 
   if (count == 0)
     return;
   pthread_mutex_lock (&lock);
-  for (f = diskfs_node_disknode (np)->journal.fresh; f; f = next)
+  f = dn->journal.fresh;
+  pthread_mutex_unlock (&lock);
+  if (! f)
+    return;
+  pthread_rwlock_wrlock (&dn->alloc_lock);
+  pthread_mutex_lock (&lock);
+  for (f = dn->journal.fresh; f; f = next)
     {
+      error_t err;
+
       next = f->next;
-      if ((int32_t) (f->tid - before) < 0)
-	{
-	  ext2_journal_wrote (np, write_zeros (f->block));
-	  forget (f);
-	}
+      if ((int32_t) (f->tid - before) >= 0)
+	continue;
+      /* The node's list, and F, stay as they are under alloc_lock.  */
+      pthread_mutex_unlock (&lock);
+      err = ext2_journal_wrote (np, write_zeros (f->block));
+      pthread_mutex_lock (&lock);
+      if (! err)
+	forget (f);
+    }
+  pthread_mutex_unlock (&lock);
+  pthread_rwlock_unlock (&dn->alloc_lock);
+}
+
+/* A write may have failed, or the journal may have given up before it.  */
+void
+ext2_journal_leave_fresh (struct node *np)
+{
+  struct ext2_journal_node *jn = &diskfs_node_disknode (np)->journal;
+  struct fresh *f;
+
+  if (count == 0)
+    return;
+  pthread_mutex_lock (&lock);
+  while ((f = jn->fresh) != NULL)
+    {
+      unlink_fresh (f);
+      f->next = NULL;
+      f->prev = NULL;
     }
   pthread_mutex_unlock (&lock);
 }
@@ -158,9 +223,7 @@ ext2_journal_forget_fresh (void)
     {
       struct fresh *f = value;
 
-      *f->prev = f->next;
-      if (f->next)
-	f->next->prev = f->prev;
+      unlink_fresh (f);
       free (f);
     }
   hurd_ihash_destroy (&table);

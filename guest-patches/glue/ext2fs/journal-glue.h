@@ -83,8 +83,13 @@ bool ext2_journal_took (void);
 /* Nobody has written BLOCK of a file yet: it reads as zeros.  */
 bool ext2_journal_is_fresh (block_t block);
 /* Write zeros to the fresh blocks that transactions before BEFORE gave to
-   NP.  */
+   NP, whose alloc_lock is taken.  */
 void ext2_journal_clear_fresh (struct node *np, journal_tid_t before);
+/* BLOCKS blocks from BLOCK on are about to be freed in TID.  */
+void ext2_journal_freed (block_t block, unsigned long blocks,
+			 journal_tid_t tid);
+/* NP may go away: its blocks are still known, but no longer as NP's.  */
+void ext2_journal_leave_fresh (struct node *np);
 /* The disk is read anew.  */
 void ext2_journal_forget_fresh (void);
 

@@ -95,6 +95,7 @@ diskfs_journal_defer_drop (struct node *np)
 {
   struct item *item;
 
+  ext2_journal_leave_fresh (np);
   if (np->dn_stat.st_nlink == 0 && diskfs_node_disknode (np)->journal.ghost)
     {
       forget_ghost (np);
