@@ -205,6 +205,30 @@ def test_an_unwritten_block_has_no_old_data(ours: str, tmp_path: Path, scratch: 
     assert_sound(disk)
 
 
+def test_a_write_that_fails_leaves_no_old_data(ours: str, tmp_path: Path, scratch: Path) -> None:
+    """The only free block has what another file had, and fails until its data is given up."""
+    disk = tmp_path / "disk.raw"
+    small_disk(disk, 16)
+    page, new = "head -c 4096", f"{MOUNTED}/new"
+    with booted(ours, disk, tmp_path, scratch, fallible=True) as hurd:
+        hurd.must(f"{hurd.mount} && tr '\\0' x < /dev/zero | {page} > {MOUNTED}/one")
+        for name, size in zip("abcd", ("64k", "4k", "4k", "4k"), strict=True):
+            hurd.rc(f"dd if=/dev/zero of={MOUNTED}/{name} bs={size}", timeout=300)
+        hurd.unmount()
+        found = re.search(r"\(0\):(\d+)", stat(disk, "one"))
+        assert found and block(disk, int(found[1])) == b"x" * 4096
+        hurd.must(f"{hurd.mount} && rm {MOUNTED}/one && syncfs -s {MOUNTED}")
+        # The driver tries nine times, and ext2fs twice: in a run of pages, and alone.
+        fault = DiskFault("write", count=18, sectors=(int(found[1]) * 8,))
+        inject(hurd.machine.qmp, "crash", fault)
+        assert hurd.rc(f"tr '\\0' y < /dev/zero | {page} > {new} && sync {new}") != 0
+        heal(hurd.machine.qmp, "crash")
+        hurd.unmount()
+        assert f"(0):{found[1]}" in stat(disk, "new")
+        assert b"x" not in block(disk, int(found[1]))
+    assert_sound(disk)
+
+
 def test_files_closed_on_a_full_disk(ours: str, tmp_path: Path, scratch: Path) -> None:
     """The room of 200 files without a name, for a write right behind their end."""
     disk = tmp_path / "disk.raw"
