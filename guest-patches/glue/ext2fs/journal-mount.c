@@ -244,8 +244,12 @@ open_journal (void)
   journal_get_limits (j, &ext2_journal_limits);
   ext2_journal_blocks_committed (0);
   ext2_journal_unmarked ();
-  ext2_journal = j;
-  return ext2_journal_reaper_start ();
+  err = ext2_journal_reaper_start ();
+  if (err)
+    journal_close (j);
+  else
+    ext2_journal = j;
+  return err;
 }
 
 static error_t

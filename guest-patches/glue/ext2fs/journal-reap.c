@@ -81,9 +81,9 @@ diskfs_journal_getfile (ino_t inum, struct node **np)
   return err;
 }
 
-/* Nothing of the ghost NP goes to the disk.  */
+/* NP goes away, and nothing of it to the disk.  */
 static void
-forget_ghost (struct node *np)
+let_go (struct node *np)
 {
   np->dn_stat.st_nlink = 1;
   np->dn_stat_dirty = 0;
@@ -96,32 +96,37 @@ diskfs_journal_defer_drop (struct node *np)
   struct item *item;
 
   ext2_journal_leave_fresh (np);
-  if (np->dn_stat.st_nlink == 0 && diskfs_node_disknode (np)->journal.ghost)
+  /* What goes away while the journal is not open, as just before the file system
+     becomes writable, stays an orphan on disk, and is freed from there.  */
+  if (np->dn_stat.st_nlink == 0
+      && (diskfs_node_disknode (np)->journal.ghost
+	  || (! ext2_journal && ext2_journal_there ())))
     {
-      forget_ghost (np);
+      let_go (np);
       return 0;
     }
   if (! ext2_journal || reaping || np->dn_stat.st_nlink != 0
       || diskfs_readonly || ! started)
     return 0;
   item = malloc (sizeof *item);
-  refcounts_unsafe_ref (&np->refcounts, NULL);
-  pthread_mutex_unlock (&np->lock);
-
   pthread_mutex_lock (&lock);
-  if (item && ! stopped)
+  if (! item || stopped)
     {
-      item->np = np;
-      item->next = NULL;
-      *last = item;
-      last = &item->next;
-      handed++;
-      pthread_cond_broadcast (&changed);
-      item = NULL;
+      /* It stays an orphan, too.  */
+      pthread_mutex_unlock (&lock);
+      free (item);
+      let_go (np);
+      return 0;
     }
+  refcounts_unsafe_ref (&np->refcounts, NULL);
+  item->np = np;
+  item->next = NULL;
+  *last = item;
+  last = &item->next;
+  handed++;
+  pthread_cond_broadcast (&changed);
   pthread_mutex_unlock (&lock);
-  /* Without memory the node stays an orphan until the next mount.  */
-  free (item);
+  pthread_mutex_unlock (&np->lock);
   return 1;
 }
 
