@@ -298,9 +298,14 @@ def parse_stat(text: str) -> dict[str, str]:
     return {name: match[1].strip() for name, match in found if match}
 
 
-def logdump(image: Path) -> str:
-    """The journal in words, old transactions included (`debugfs logdump -aOS`)."""
-    done = run(["debugfs", "-R", "logdump -aOS", image.name], cwd=image.parent, ok=None)
+def logdump(image: Path, blocks: int) -> str:
+    """The journal in words, old transactions included (`debugfs logdump -aOS`).
+
+    `blocks` is the journal's size.  debugfs 1.47.0 goes round for ever in a log that is full of
+    transactions, so it is told how many there can be: each takes two blocks or more.
+    """
+    request = f"logdump -aOS -n {blocks // 2}"
+    done = run(["debugfs", "-R", request, image.name], cwd=image.parent, ok=None)
     return done.stdout
 
 

@@ -139,7 +139,8 @@ def _judge_killed(context: Context, evidence: Evidence, found: _Log) -> None:
         context.note(f"{name} attached by {disk.method}", variant=variant)
         with context.phase(variant, "recover", "the disk as the kill left it"):
             report = judge_state(disk.path, state, rundir.scratch, journal=found.journal)
-            dump = ext2.logdump(disk.path) if found.journal is not None else ""
+            size = len(found.journal.disk_blocks) if found.journal is not None else 0
+            dump = ext2.logdump(disk.path, size) if size else ""
     with context.phase(variant, "verdict", "what the oracles say of it"):
         if dump:
             title = "debugfs logdump before recovery"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.crash.states import CrashState, StateBuilder
 from harness.crash.writelog import WriteLog
 from harness.disk import ext2
 from harness.disk.copy import sparse_copy
-from harness.disk.jbd2 import commits_in, journal_map
+from harness.disk.jbd2 import MAGIC, commits_in, journal_map
 from harness.errors import InfraError, UsageError
 from harness.images.recipe import GuestOs, Variant
 from harness.oracles import selfcheck as selfcheck_module
@@ -362,5 +363,28 @@ def test_a_journal_of_a_broken_mebibyte_is_refused(tmp_path: Path) -> None:
 
 
 def test_logdump_tells_the_transaction(logged: Path) -> None:
-    text = ext2.logdump(logged)
+    text = ext2.logdump(logged, 1024)
     assert "descriptor block" in text and "commit block" in text
+
+
+def test_logdump_of_a_log_that_is_full_comes_to_an_end(tmp_path: Path) -> None:
+    """A log that has gone round: behind the newest transaction lies the oldest."""
+    image = make(tmp_path / "disk.raw", fs="ext3")
+    journal = journal_map(image)
+    count = (len(journal.disk_blocks) - 1) // 3
+    with image.open("r+b") as file:
+        for number in range(count):
+            tid = number + (1 if number > 100 else 1 + count)  # the newest hundred lie in front
+            tag = struct.pack(">II", 2000, 0xA)
+            blocks = (
+                struct.pack(">III", MAGIC, 1, tid) + tag,
+                b"",
+                struct.pack(">III", MAGIC, 2, tid),
+            )
+            for offset, block in enumerate(blocks):
+                file.seek(journal.disk_block(1 + 3 * number + offset) * journal.block_size)
+                file.write(block.ljust(journal.block_size, b"\0"))
+        file.seek(journal.disk_block(0) * journal.block_size + 0x18)
+        file.write(struct.pack(">II", count + 1, 1))  # s_sequence, s_start
+    text = ext2.logdump(image, len(journal.disk_blocks))
+    assert count <= text.count("(commit block)") < 4 * count
